@@ -235,9 +235,7 @@ function outputShape(item: Layer, inputs: readonly Shape[]): Shape | string {
     }
     case 'maxPool':
     case 'averagePool':
-      return input.length === 3
-        ? windowShape(input, item.poolSize, item.strides, item.padding, channels)
-        : needsImage;
+      return input.length === 3 ? windowShape(input, item.poolSize, item.strides, item.padding, channels) : needsImage;
     case 'pad': {
       const { top, bottom, left, right } = item.padding;
       return input.length === 3 ? [input[0]! + top + bottom, input[1]! + left + right, channels] : needsImage;

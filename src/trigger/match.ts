@@ -41,7 +41,8 @@ export function pValue(score: number, calibration: Float32Array): number {
  */
 export function judge(logits: ArrayLike<number>, fingerprint: Fingerprint, calibration: Float32Array): Verdict {
   const { threshold, triggers } = fingerprint;
-  if (logits.length !== triggers.length) throw new Error(`guard: ${logits.length} logits for ${triggers.length} triggers`);
+  if (logits.length !== triggers.length)
+    throw new Error(`guard: ${logits.length} logits for ${triggers.length} triggers`);
   const matches = triggers
     .map(({ id, targetLabel }, index) => {
       const score = logits[index]!;
