@@ -213,6 +213,7 @@ function windowShape(input: Shape, window: Shape, strides: Shape, pad: Padding, 
     : [rows, columns, channels];
 }
 
+const noSides = { top: 0, bottom: 0, left: 0, right: 0 };
 const product = (shape: Shape): number => shape.reduce((total, axis) => total * axis, 1);
 
 /** The output shape of one layer, or what does not fit. */
@@ -234,8 +235,16 @@ function outputShape(item: Layer, inputs: readonly Shape[]): Shape | string {
       return windowShape(input, window, item.strides, item.padding, item.filters);
     }
     case 'maxPool':
-    case 'averagePool':
-      return input.length === 3 ? windowShape(input, item.poolSize, item.strides, item.padding, channels) : needsImage;
+    case 'averagePool': {
+      if (input.length !== 3) return needsImage;
+      const [rows, columns] = item.poolSize;
+      const { top, bottom, left, right } = typeof item.padding === 'string' ? noSides : item.padding;
+      // Otherwise a window could lie wholly on padding, where neither a maximum nor an average exists.
+      if (Math.max(top, bottom) >= rows || Math.max(left, right) >= columns) {
+        return 'its padding must be smaller than its window';
+      }
+      return windowShape(input, item.poolSize, item.strides, item.padding, channels);
+    }
     case 'pad': {
       const { top, bottom, left, right } = item.padding;
       return input.length === 3 ? [input[0]! + top + bottom, input[1]! + left + right, channels] : needsImage;

@@ -37,7 +37,10 @@ const ELEMENT_BYTES: ReadonlyMap<string, number> = new Map<Dtype, number>([
   ['I64', 8],
 ]);
 
-const offset = z.int().min(0).max(2 ** 48);
+const offset = z
+  .int()
+  .min(0)
+  .max(2 ** 48);
 const entrySchema = z.strictObject({
   dtype: z.string(),
   shape: z.array(offset).max(16),

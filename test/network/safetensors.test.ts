@@ -128,7 +128,12 @@ describe('safetensors', () => {
     ['an overlap', { x: entry('U8', [2], 0, 2), y: entry('U8', [2], 1, 3) }, 3, /"y": data_offsets: overlaps/],
     ['two tensors on the same bytes', { x: entry('U8', [2], 0, 2), y: entry('U8', [2], 0, 2) }, 2, /overlaps/],
     ['a shape that does not fill its bytes', { x: entry('F32', [3], 0, 8) }, 8, /"x": data_offsets: expected 12 bytes/],
-    ['a shape past all integers', { x: entry('U8', [2 ** 40, 2 ** 40, 0], 0, 0) }, 0, /"x": data_offsets: expected Inf/],
+    [
+      'a shape past all integers',
+      { x: entry('U8', [2 ** 40, 2 ** 40, 0], 0, 0) },
+      0,
+      /"x": data_offsets: expected Inf/,
+    ],
     ['offsets that run backwards', { x: entry('U8', [0], 4, 0) }, 4, /"x": data_offsets: expected 0 bytes/],
     ['a negative axis', { x: entry('U8', [-1], 0, 0) }, 0, /"x": shape\.0/],
     ['metadata that are no strings', { __metadata__: { a: 1 } }, 0, /__metadata__: expected an object of strings/],
