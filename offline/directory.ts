@@ -1,9 +1,9 @@
-/** Directories of a few files that are written whole or not at all, and read within limits. */
-import { lstat, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+/** Directories of a few files: written whole or not at all, read within limits. */
+import { lstat, mkdir, mkdtemp, open, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { failure, success, type Result } from '../src/result.ts';
 
-/** Writes files into a new directory: first beside it under a temporary name, then renamed; refuses a directory that holds anything. */
+/** Writes files into a new or empty directory: first beside it under a temporary name, then renamed; refuses a directory that holds anything. */
 export async function writeDirectory(directory: string, files: ReadonlyMap<string, Uint8Array>): Promise<Result<null>> {
   const target = resolve(directory);
   let temporary: string | undefined;
@@ -22,7 +22,7 @@ export async function writeDirectory(directory: string, files: ReadonlyMap<strin
   }
 }
 
-/** Reads the files of a directory that have a limit in bytes; refuses any other entry, links, and files beyond their limit. */
+/** Reads the files of a directory in which every name has a limit in bytes; refuses other names, links, and files beyond their limit. */
 export async function readDirectory(
   directory: string,
   limitsBytes: ReadonlyMap<string, number>,
@@ -33,15 +33,27 @@ export async function readDirectory(
       const path = join(directory, name);
       const limitBytes = limitsBytes.get(name);
       if (limitBytes === undefined) return failure(`${path}: expected only ${[...limitsBytes.keys()].join(', ')}`);
-      const entry = await lstat(path);
-      if (!entry.isFile()) return failure(`${path}: expected a plain file`);
-      if (entry.size > limitBytes) return failure(`${path}: expected at most ${limitBytes} bytes, got ${entry.size}`);
-      files.set(name, new Uint8Array(await readFile(path)));
+      if (!(await lstat(path)).isFile()) return failure(`${path}: expected a plain file`);
+      const bytes = await readWithin(path, limitBytes);
+      if (!bytes.ok) return bytes;
+      files.set(name, bytes.value);
     }
     return success(files);
   } catch (error) {
+    return failure(`${directory}: cannot be read (${(error as Error).message})`);
+  }
+}
+
+/** Reads a file of at most `limitBytes`; its size is known before its content is held in memory. */
+export async function readWithin(path: string, limitBytes: number): Promise<Result<Uint8Array<ArrayBuffer>>> {
+  try {
+    await using file = await open(path);
+    const stats = await file.stat();
+    if (!stats.isFile()) return failure(`${path}: expected a file`);
+    if (stats.size > limitBytes) return failure(`${path}: expected at most ${limitBytes} bytes, got ${stats.size}`);
+    return success(new Uint8Array(await file.readFile()));
+  } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    const missing = code === 'ENOENT' || code === 'ENOTDIR';
-    return failure(`${directory}: ${missing ? 'no such directory' : `cannot be read (${message})`}`);
+    return failure(`${path}: ${code === 'ENOENT' ? 'no such file' : `cannot be read (${message})`}`);
   }
 }
