@@ -1,0 +1,210 @@
+/**
+ * Gradient kernels for the tfjs WASM backend, which lacks them or has them in slow scalar code.
+ *
+ * The convolution gradients are convolutions themselves (Dumoulin and Visin, "A guide to convolution arithmetic for deep
+ * learning", arXiv 1603.07285, sections 4.3-4.5), so they run on the backend's fast forward kernel: the filter gradient
+ * convolves the transposed images with the output gradient as the filter, the stride becoming the dilation; the input
+ * gradient convolves the output gradient, spread by the stride, with the flipped filter. Pooling and depthwise filter
+ * gradients are plain loops over the WASM heap (heap-kernels.ts).
+ */
+import {
+  backend_util,
+  conv2d,
+  depthwiseConv2d,
+  getKernel,
+  registerKernel,
+  reshape,
+  reverse,
+  slice,
+  sum,
+  tidy,
+  transpose,
+  unregisterKernel,
+  util,
+  type Tensor,
+  type Tensor4D,
+  type TensorInfo,
+} from '@tensorflow/tfjs-core';
+import type { BackendWasm } from '@tensorflow/tfjs-backend-wasm';
+import { spread } from './gradients.ts';
+import { depthwiseFilterGradient, maxPoolGradient, sumRows, sumSegments } from './heap-kernels.ts';
+
+type Conv2DInfo = backend_util.Conv2DInfo;
+type Inputs = Record<string, Tensor>;
+type Shape4D = [number, number, number, number];
+type Border = [before: number, after: number];
+type Attributes = {
+  strides: [number, number] | number;
+  pad: 'same' | 'valid' | number | backend_util.ExplicitPadding;
+  dataFormat?: 'NHWC' | 'NCHW';
+  dilations?: [number, number] | number;
+  dimRoundingMode?: 'floor' | 'round' | 'ceil';
+  inputShape: Shape4D;
+  filterShape: Shape4D;
+  filterSize: [number, number] | number;
+  numSegments: number;
+};
+type Kernel = (inputs: Inputs, attributes: Attributes, backend: BackendWasm) => TensorInfo;
+
+/** Registers the gradient kernels on the WASM backend, in place of its own; call it before the backend is opened. */
+export function registerGradientKernels(): void {
+  replaceKernel('Conv2DBackpropFilter', ({ x, dy }, attributes) => {
+    const info = convolutionInfo(x!.shape as Shape4D, attributes.filterShape, attributes, false);
+    return tidy(() => filterGradient(x as Tensor4D, dy as Tensor4D, info));
+  });
+  replaceKernel('Conv2DBackpropInput', ({ dy, filter }, attributes) => {
+    const info = convolutionInfo(attributes.inputShape, filter!.shape as Shape4D, attributes, false);
+    return tidy(() => inputGradient(dy as Tensor4D, filter as Tensor4D, info));
+  });
+  replaceKernel('DepthwiseConv2dNativeBackpropFilter', ({ x, dy }, attributes, backend) => {
+    const info = convolutionInfo(x!.shape as Shape4D, attributes.filterShape, attributes, true);
+    return depthwiseFilterGradient(x!, dy!, info, backend);
+  });
+  replaceKernel('DepthwiseConv2dNativeBackpropInput', ({ dy, filter }, attributes) => {
+    const info = convolutionInfo(attributes.inputShape, filter!.shape as Shape4D, attributes, true);
+    return tidy(() => depthwiseInputGradient(dy as Tensor4D, filter as Tensor4D, info));
+  });
+  replaceKernel('MaxPoolGrad', ({ dy, input, output }, attributes, backend) => {
+    const { filterSize, strides, pad, dimRoundingMode } = attributes;
+    const shape = input!.shape as Shape4D;
+    const info = backend_util.computePool2DInfo(shape, filterSize, strides, 1, pad, dimRoundingMode);
+    return maxPoolGradient(dy!, input!, output!, info, backend);
+  });
+  replaceKernel('UnsortedSegmentSum', ({ x, segmentIds }, { numSegments }, backend) =>
+    sumSegments(x!, segmentIds!, numSegments, backend),
+  );
+  // The backend's own Identity copies, and every tensor that a gradient needs is cloned once.
+  replaceKernel('Identity', ({ x }, _attributes, backend) => {
+    backend.incRef(x!.dataId);
+    return { dataId: x!.dataId, shape: x!.shape, dtype: x!.dtype };
+  });
+  replaceReduction('Sum', () => 1);
+  replaceReduction('Mean', (rows) => rows);
+  replaceMatMul();
+}
+
+function replaceKernel(kernelName: string, kernel: Kernel): void {
+  if (getKernel(kernelName, 'wasm')) unregisterKernel(kernelName, 'wasm');
+  registerKernel({
+    kernelName,
+    backendName: 'wasm',
+    kernelFunc: ({ inputs, attrs, backend }) =>
+      kernel(inputs as Inputs, attrs as unknown as Attributes, backend as BackendWasm),
+  });
+}
+
+function convolutionInfo(
+  inputShape: Shape4D,
+  filterShape: Shape4D,
+  attributes: Attributes,
+  depthwise: boolean,
+): Conv2DInfo {
+  const { strides, pad, dataFormat, dilations, dimRoundingMode } = attributes;
+  if (dataFormat === 'NCHW') throw new Error('convolution gradient: only NHWC is supported');
+  return backend_util.computeConv2DInfo(
+    inputShape,
+    filterShape,
+    strides,
+    dilations ?? 1,
+    pad,
+    dimRoundingMode,
+    depthwise,
+  );
+}
+
+/** Crops where a border is negative; the padding that remains is explicit padding for a convolution. */
+function fitBorders(x: Tensor4D, rows: Border, columns: Border): [Tensor4D, backend_util.ExplicitPadding] {
+  const [batch, height, width, channels] = x.shape;
+  const padding = ([before, after]: Border): Border => [Math.max(0, before), Math.max(0, after)];
+  const cropped = ([before, after]: Border): number => Math.min(0, before) + Math.min(0, after);
+  const begin: Shape4D = [0, Math.max(0, -rows[0]), Math.max(0, -columns[0]), 0];
+  const size: Shape4D = [batch, height + cropped(rows), width + cropped(columns), channels];
+  const whole = size[1] === height && size[2] === width;
+  return [whole ? x : slice(x, begin, size), [[0, 0], padding(rows), padding(columns), [0, 0]]];
+}
+
+/** The gradient [kh,kw,C,O] of a convolution's filter: images and output gradient convolved with the batch as channels. */
+function filterGradient(x: Tensor4D, dy: Tensor4D, info: Conv2DInfo): Tensor4D {
+  const { strideHeight, strideWidth, filterHeight, filterWidth, padInfo } = info;
+  // What the last window leaves unread at the far border would give rows beyond the filter, hence the crop.
+  const rows = filterHeight - 1 + (info.outHeight - 1) * strideHeight + 1 - info.inHeight - padInfo.top;
+  const columns = filterWidth - 1 + (info.outWidth - 1) * strideWidth + 1 - info.inWidth - padInfo.left;
+  const images = transpose(x, [3, 1, 2, 0]);
+  const filter = transpose(dy, [1, 2, 0, 3]);
+  const [fitted, padding] = fitBorders(images, [padInfo.top, rows], [padInfo.left, columns]);
+  const gradient = conv2d(fitted, filter, 1, padding, 'NHWC', [strideHeight, strideWidth]);
+  return transpose(gradient, [1, 2, 0, 3]);
+}
+
+/** The borders that make a stride-1 convolution of the spread output gradient as large as the input. */
+function inputBorders(info: Conv2DInfo): { rows: Border; columns: Border } {
+  const { padInfo, strideHeight, strideWidth, filterHeight, filterWidth } = info;
+  const bottom = info.inHeight - 1 - (info.outHeight - 1) * strideHeight + padInfo.top;
+  const right = info.inWidth - 1 - (info.outWidth - 1) * strideWidth + padInfo.left;
+  return { rows: [filterHeight - 1 - padInfo.top, bottom], columns: [filterWidth - 1 - padInfo.left, right] };
+}
+
+/** The gradient [B,H,W,C] of a convolution's input. */
+function inputGradient(dy: Tensor4D, filter: Tensor4D, info: Conv2DInfo): Tensor4D {
+  const { rows, columns } = inputBorders(info);
+  const flipped = transpose(reverse(filter, [0, 1]), [0, 1, 3, 2]);
+  const [fitted, padding] = fitBorders(spread(dy, info.strideHeight, info.strideWidth), rows, columns);
+  return conv2d(fitted, flipped, 1, padding);
+}
+
+/** The gradient [B,H,W,C] of a depthwise convolution's input; `filter` is [kh,kw,C,M]. */
+function depthwiseInputGradient(dy: Tensor4D, filter: Tensor4D, info: Conv2DInfo): Tensor4D {
+  const { rows, columns } = inputBorders(info);
+  const [filterHeight, filterWidth, channels, multiplier] = filter.shape;
+  const flipped = reshape(reverse(filter, [0, 1]), [filterHeight, filterWidth, channels * multiplier, 1]);
+  const [fitted, padding] = fitBorders(spread(dy, info.strideHeight, info.strideWidth), rows, columns);
+  // The declared type leaves explicit padding out, but the kernel takes it.
+  const each = depthwiseConv2d(fitted, flipped as Tensor4D, 1, padding as unknown as 'valid');
+  if (multiplier === 1) return each;
+  const { batchSize, inHeight, inWidth } = info;
+  const summed = sum(reshape(each, [batchSize * inHeight * inWidth * channels, multiplier]), 1);
+  return reshape(summed, [batchSize, inHeight, inWidth, channels]);
+}
+
+/** Transposes explicitly before the product: the backend's own transposed product is scalar code, 10 times slower. */
+function replaceMatMul(): void {
+  const original = getKernel('BatchMatMul', 'wasm');
+  unregisterKernel('BatchMatMul', 'wasm');
+  const swap = (x: Tensor): Tensor => transpose(x, [...x.shape.keys()].with(-2, x.rank - 1).with(-1, x.rank - 2));
+  registerKernel({
+    ...original,
+    kernelFunc: ({ inputs, attrs, backend }) => {
+      const { a, b } = inputs as { a: Tensor; b: Tensor };
+      const left = attrs?.['transposeA'] ? swap(a) : a;
+      const right = attrs?.['transposeB'] ? swap(b) : b;
+      const plain = { transposeA: false, transposeB: false };
+      const product = original.kernelFunc({ inputs: { a: left, b: right }, backend, attrs: plain });
+      if (left !== a) left.dispose();
+      if (right !== b) right.dispose();
+      return product;
+    },
+  });
+}
+
+/** Sums or means over the leading axes (gradients of biases, batch statistics) run as one loop instead of a transposition. */
+function replaceReduction(kernelName: 'Sum' | 'Mean', divisor: (rows: number) => number): void {
+  const original = getKernel(kernelName, 'wasm');
+  unregisterKernel(kernelName, 'wasm');
+  registerKernel({
+    ...original,
+    kernelFunc: (call) => {
+      const x = call.inputs['x']!;
+      const { axis, keepDims } = call.attrs as unknown as { axis: number | number[]; keepDims: boolean };
+      const axes = util.parseAxisParam(axis, x.shape);
+      const leading = axes.length < x.shape.length && axes.every((value, index) => value === index);
+      if (!leading || x.dtype !== 'float32') return original.kernelFunc(call);
+      const kept = x.shape.slice(axes.length);
+      const channels = util.sizeFromShape(kept);
+      const rows = util.sizeFromShape(x.shape.slice(0, axes.length));
+      const backend = call.backend as BackendWasm;
+      const sums = sumRows(x, channels, divisor(rows), backend);
+      const shape = keepDims ? [...axes.map(() => 1), ...kept] : kept;
+      return backend.makeOutput(shape, 'float32', undefined, sums);
+    },
+  });
+}
