@@ -1,0 +1,19 @@
+import type { AlertsObject } from './alerts.ts';
+
+/** What the worker is given: bindings of wrangler.toml, and its secrets, each a comma-separated list. */
+export type Env = {
+  RELEASES: R2Bucket;
+  ROLLOUT: DurableObjectNamespace;
+  ALERTS: DurableObjectNamespace<AlertsObject>;
+  /** `off` serves unguarded, to measure what the guard costs; everything else guards. */
+  GUARD?: string;
+  /** Public keys that may sign releases, base64 SPKI. */
+  RELEASE_PUBLIC_KEYS?: string;
+  /** SHA-256 of the bearer tokens of each role, hexadecimal. */
+  CLASSIFY_TOKEN_SHA256?: string;
+  PUBLISH_TOKEN_SHA256?: string;
+  ADMIN_TOKEN_SHA256?: string;
+};
+
+/** What keeps an isolate at work after its answer: the part of ExecutionContext that is used. */
+export type Waiter = { waitUntil(promise: Promise<unknown>): void };

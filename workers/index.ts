@@ -1,0 +1,61 @@
+/** The worker: every route of src/api.ts with its handler, and one place where errors become answers. */
+import { Hono } from 'hono';
+import { openApi, routes, type Route } from '../src/routes.ts';
+import { getRollout, listAlerts, listReleases, postRollout, putRelease } from './admin.ts';
+import { authorize } from './auth.ts';
+import { classify, classifyBatch } from './classify.ts';
+import type { Env } from './env.ts';
+import { Refusal, type Call } from './http.ts';
+import { activeModel } from './releases.ts';
+
+export { AlertsObject } from './alerts.ts';
+export { RolloutObject } from './rollout.ts';
+
+async function ready(c: Call): Promise<Response> {
+  const model = await activeModel(c.env, c.executionCtx);
+  if (!model.ok) throw new Refusal(503, 'not_ready', `not ready: ${model.error}`);
+  return c.json({ status: 'ready' });
+}
+
+const handlers: Record<keyof typeof routes, (c: Call) => Response | Promise<Response>> = {
+  health: (c) => c.json({ status: 'alive' }),
+  ready,
+  openApi: (c) => c.json(openApi()),
+  putRelease,
+  listReleases,
+  postRollout,
+  getRollout,
+  classify,
+  classifyBatch,
+  listAlerts,
+};
+
+const app = new Hono<{ Bindings: Env; Variables: { requestId: string; actor: string } }>();
+
+app.use(async (c, next) => {
+  c.set('requestId', c.req.header('cf-ray') ?? crypto.randomUUID());
+  await next();
+  c.header('x-request-id', c.get('requestId'));
+  c.header('cache-control', 'no-store');
+  c.header('x-content-type-options', 'nosniff');
+});
+
+for (const [id, route] of Object.entries<Route>(routes)) {
+  app.on(route.method.toUpperCase(), route.path.replaceAll(/\{(\w+)\}/g, ':$1'), async (c) => {
+    if (route.roles.length) c.set('actor', await authorize(c.req.raw, c.env, route.roles));
+    return handlers[id as keyof typeof routes](c);
+  });
+}
+
+const failed = (c: Call, { status, code, message, headers }: Refusal): Response =>
+  c.json({ error: { code, message, requestId: c.get('requestId') } }, status, headers);
+
+app.notFound((c) => failed(c, new Refusal(404, 'not_found', `no route ${c.req.method} ${c.req.path}`)));
+
+app.onError((error, c) => {
+  if (error instanceof Refusal) return failed(c, error);
+  console.error(JSON.stringify({ event: 'internal_error', requestId: c.get('requestId'), error: error.stack }));
+  return failed(c, new Refusal(500, 'internal', 'something went wrong here; the request id finds it in the logs'));
+});
+
+export default app;

@@ -1,0 +1,114 @@
+/** A release on the device: one forward pass gives the label, the guard's verdict and, on a match, what the victim would have said. */
+import { dispose, tensor1d, tensor2d, tensor4d, tidy, type Tensor, type Tensor2D } from '@tensorflow/tfjs-core';
+import { forward, toDevice, type Weights } from '../src/network/forward.ts';
+import { IMAGES, type Network } from '../src/network/network.ts';
+import type { Release } from '../src/release/release.ts';
+import type { Fingerprint } from '../src/trigger/fingerprint.ts';
+import { judge, poolActivations, probeLogits, type Verdict } from '../src/trigger/match.ts';
+import { startBackend } from './wasm.ts';
+
+export type Model = {
+  digest: string;
+  expiresAtMs: number;
+  network: Network;
+  cut: string;
+  fingerprint: Fingerprint;
+  weights: Weights;
+  /** The victim's weights of the layers behind the cut. */
+  victimHead: Weights;
+  probeWeights: Tensor2D;
+  probeBias: Tensor;
+  calibration: Float32Array;
+};
+
+/** `scores` are softmax probabilities [K]. */
+export type Answer = { label: number; scores: number[] };
+/** `victim` is there when the verdict is `suspect`. */
+export type Inference = Answer & { verdict: Verdict | 'off'; victim?: Answer };
+
+/** Puts an accepted release on the device and runs it once, so that one it cannot run (a missing kernel, no memory) fails here. */
+export async function loadModel(release: Release): Promise<Model> {
+  await startBackend();
+  const { manifest, guard, digest } = release;
+  const { fingerprint, probeWeights, probeBias, calibration } = guard;
+  const triggerCount = fingerprint.triggers.length;
+  const model: Model = {
+    digest,
+    expiresAtMs: Date.parse(manifest.expiresAt),
+    network: manifest.network,
+    cut: manifest.cut,
+    fingerprint,
+    weights: toDevice(release.weights),
+    victimHead: toDevice(release.victimHead),
+    probeWeights: tensor2d(probeWeights, [probeWeights.length / Math.max(triggerCount, 1), triggerCount]),
+    probeBias: tensor1d(probeBias),
+    calibration,
+  };
+  const { height, width, channels } = manifest.network.input;
+  try {
+    infer(model, new Float32Array(height * width * channels), 1, true);
+  } catch (error) {
+    disposeModel(model);
+    throw error;
+  }
+  return model;
+}
+
+export function disposeModel(model: Model): void {
+  dispose([...model.weights.values(), ...model.victimHead.values(), model.probeWeights, model.probeBias]);
+}
+
+/**
+ * Classifies `images` [B,H,W,C] in 0..1, B = `count`, in one forward pass; unguarded answers say so (`verdict: 'off'`).
+ * Throws when a logit or a probe's score is not a finite number: then no label may be given.
+ */
+export function infer(model: Model, images: Float32Array, count: number, guarded: boolean): Inference[] {
+  const { network, cut, fingerprint, calibration } = model;
+  const { height, width, channels } = network.input;
+  return tidy(() => {
+    const feeds = new Map([[IMAGES, tensor4d(images, [count, height, width, channels])]]);
+    const [logits, activations] = forward(
+      network,
+      model.weights,
+      feeds,
+      guarded ? [network.output, cut] : [network.output],
+    );
+    const answers = rows(logits!).map(answer);
+    if (!activations) return answers.map((given) => ({ ...given, verdict: 'off' }));
+    const verdicts = probeRows(model, activations, count).map((row) => judge(row, fingerprint, calibration));
+    const victims = verdicts.some(({ verdict }) => verdict === 'suspect') ? victimAnswers(model, activations) : [];
+    return answers.map((given, index) => {
+      const verdict = verdicts[index]!;
+      return { ...given, verdict, ...(verdict.verdict === 'suspect' && { victim: victims[index]! }) };
+    });
+  });
+}
+
+function probeRows(
+  { fingerprint, probeWeights, probeBias }: Model,
+  activations: Tensor,
+  count: number,
+): Float32Array[] {
+  if (fingerprint.triggers.length === 0) return Array.from({ length: count }, () => new Float32Array());
+  return rows(probeLogits(poolActivations(activations), probeWeights, probeBias));
+}
+
+/** The quarantined head, run on the activations that the trunk has already computed. */
+function victimAnswers({ network, cut, victimHead }: Model, activations: Tensor): Answer[] {
+  const [logits] = forward(network, victimHead, new Map([[cut, activations]]), [network.output]);
+  return rows(logits!).map(answer);
+}
+
+function rows(matrix: Tensor): Float32Array[] {
+  const values = matrix.dataSync<'float32'>();
+  const length = matrix.shape[1]!;
+  return Array.from({ length: matrix.shape[0]! }, (_, row) => values.subarray(row * length, (row + 1) * length));
+}
+
+function answer(logits: Float32Array): Answer {
+  const label = logits.reduce((best, value, index) => (value > logits[best]! ? index : best), 0);
+  const odds = Array.from(logits, (value) => Math.exp(value - logits[label]!));
+  const total = odds.reduce((sum, value) => sum + value, 0);
+  if (!Number.isFinite(total)) throw new Error('model: a logit is not a finite number');
+  return { label, scores: odds.map((value) => value / total) };
+}

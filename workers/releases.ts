@@ -1,0 +1,169 @@
+/** Releases in R2, and the one that this isolate serves: verified here before it may answer anything, then kept in memory. */
+import { RELEASE_FILES, SIGNATURE_FILE } from '../src/release/manifest.ts';
+import { openRelease, type Release } from '../src/release/release.ts';
+import type { ReleaseFiles, Subtle } from '../src/release/signature.ts';
+import { failure, success, type Result } from '../src/result.ts';
+import { raise } from './alerts.ts';
+import type { Env, Waiter } from './env.ts';
+import { disposeModel, loadModel, type Model } from './model.ts';
+import { readRollout } from './rollout.ts';
+
+/** The rollout is read again in the background after the first age, and before answering after the second. */
+const ROLLOUT_STALE_MS = 5_000;
+const ROLLOUT_MAX_AGE_MS = 10_000;
+const MODEL_LIMIT = 2;
+const REFUSAL_RETRY_MS = 30_000;
+
+/** What this isolate knows. Every load is shared by the requests that wait for it. */
+const isolate: {
+  rollout?: { stable: string | null; readAtMs: number };
+  reading?: Promise<void> | undefined;
+  models: Map<string, Model>;
+  loads: Map<string, Promise<Result<Model>>>;
+  refusal?: { digest: string; error: string; atMs: number } | undefined;
+  serving?: Model;
+} = { models: new Map(), loads: new Map() };
+
+const key = (digest: string, name: string): string => `releases/${digest}/${name}`;
+
+/** Checks the files of a release against the keys of this worker. */
+export async function verifyFiles(env: Env, files: ReleaseFiles, expectedDigest: string): Promise<Result<Release>> {
+  const keys = trustedKeys(env.RELEASE_PUBLIC_KEYS ?? '');
+  if (!keys.ok) return keys;
+  const subtle = crypto.subtle as unknown as Subtle;
+  return openRelease(files, { trustedKeys: keys.value, expectedDigest, now: new Date(), subtle });
+}
+
+function trustedKeys(list: string): Result<Uint8Array[]> {
+  const keys = list.split(',').filter((key) => key.trim() !== '');
+  if (keys.length === 0) return failure('release: this worker trusts no key (RELEASE_PUBLIC_KEYS is not set)');
+  try {
+    return success(keys.map((key) => Uint8Array.from(atob(key), (character) => character.charCodeAt(0))));
+  } catch {
+    return failure('release: this worker trusts no key (RELEASE_PUBLIC_KEYS is not base64)');
+  }
+}
+
+type Stored = { createdAt: string; expiresAt: string; sizeBytes: number };
+
+/** Stores a verified release, its signature last: a release without one does not exist. Answers whether it was new. */
+export async function storeRelease(
+  env: Env,
+  release: Release,
+  files: ReleaseFiles,
+): Promise<{ stored: Stored; created: boolean }> {
+  const { digest, manifest } = release;
+  const created = !(await releaseExists(env, digest));
+  await Promise.all(RELEASE_FILES.map((name) => env.RELEASES.put(key(digest, name), files.get(name)!)));
+  const sizeBytes = [...files.values()].reduce((total, bytes) => total + bytes.length, 0);
+  const stored = { createdAt: manifest.createdAt, expiresAt: manifest.expiresAt, sizeBytes };
+  const customMetadata = { ...stored, sizeBytes: String(sizeBytes) };
+  await env.RELEASES.put(key(digest, SIGNATURE_FILE), files.get(SIGNATURE_FILE)!, { customMetadata });
+  if (isolate.refusal?.digest === digest) isolate.refusal = undefined;
+  return { stored, created };
+}
+
+export const releaseExists = async (env: Env, digest: string): Promise<boolean> =>
+  (await env.RELEASES.head(key(digest, SIGNATURE_FILE))) !== null;
+
+/** Every stored release. */
+export async function storedReleases(env: Env): Promise<(Stored & { digest: string })[]> {
+  const releases: (Stored & { digest: string })[] = [];
+  let cursor: string | undefined;
+  do {
+    const page = await env.RELEASES.list({
+      prefix: 'releases/',
+      include: ['customMetadata'],
+      ...(cursor && { cursor }),
+    });
+    for (const { key, customMetadata = {} } of page.objects) {
+      if (!key.endsWith(SIGNATURE_FILE)) continue;
+      const { createdAt = '', expiresAt = '', sizeBytes = '0' } = customMetadata;
+      releases.push({ digest: key.split('/')[1]!, createdAt, expiresAt, sizeBytes: Number(sizeBytes) });
+    }
+    cursor = page.truncated ? page.cursor : undefined;
+  } while (cursor);
+  return releases;
+}
+
+/** The model of a stored release: from memory, or read from R2, verified and put on the device. */
+export async function releaseModel(env: Env, waiter: Waiter, digest: string): Promise<Result<Model>> {
+  const known = isolate.models.get(digest);
+  if (known) return unexpired(known);
+  let load = isolate.loads.get(digest);
+  if (!load) {
+    load = readModel(env, digest)
+      .catch((error: unknown) => failure(`release ${digest}: it could not be loaded: ${String(error)}`))
+      .finally(() => isolate.loads.delete(digest));
+    isolate.loads.set(digest, load);
+    // The load must end even when the request that began it is cut off, for others wait for it.
+    waiter.waitUntil(load);
+  }
+  return load;
+}
+
+async function readModel(env: Env, digest: string): Promise<Result<Model>> {
+  const files = new Map<string, Uint8Array>();
+  for (const name of [...RELEASE_FILES, SIGNATURE_FILE]) {
+    const object = await env.RELEASES.get(key(digest, name));
+    if (!object) return failure(`release ${digest}: ${name} is not stored`);
+    files.set(name, new Uint8Array(await object.arrayBuffer()));
+  }
+  const release = await verifyFiles(env, files, digest);
+  if (!release.ok) return release;
+  const model = await loadModel(release.value);
+  isolate.models.set(digest, model);
+  for (const old of isolate.models.values()) {
+    if (isolate.models.size <= MODEL_LIMIT) break;
+    if (old === model || old === isolate.serving) continue;
+    isolate.models.delete(old.digest);
+    disposeModel(old);
+  }
+  return success(model);
+}
+
+const unexpired = (model: Model): Result<Model> =>
+  Date.now() < model.expiresAtMs
+    ? success(model)
+    : failure(`release ${model.digest}: it expired at ${new Date(model.expiresAtMs).toISOString()}`);
+
+/** Notes what the rollout says now, so that the isolate that changed it need not ask. */
+export function noteRollout(stable: string | null): void {
+  isolate.rollout = { stable, readAtMs: Date.now() };
+}
+
+/** The digest that the rollout names, at most 10 s old; older when the object cannot be reached, undefined when it never could. */
+async function stableDigest(env: Env, waiter: Waiter): Promise<string | null | undefined> {
+  const ageMs = isolate.rollout ? Date.now() - isolate.rollout.readAtMs : Infinity;
+  if (ageMs < ROLLOUT_STALE_MS) return isolate.rollout?.stable;
+  isolate.reading ??= readRollout(env)
+    .then(({ stable }) => noteRollout(stable))
+    .catch((error: unknown) => console.error(JSON.stringify({ event: 'rollout_not_read', error: String(error) })))
+    .finally(() => (isolate.reading = undefined));
+  waiter.waitUntil(isolate.reading);
+  if (ageMs >= ROLLOUT_MAX_AGE_MS) await isolate.reading;
+  return isolate.rollout?.stable;
+}
+
+/**
+ * The model that answers now: the rollout's, or, when that one is refused, the one that served before it. A refusal raises an alert
+ * and holds for 30 s before the release is tried again.
+ */
+export async function activeModel(env: Env, waiter: Waiter): Promise<Result<Model>> {
+  const stable = await stableDigest(env, waiter);
+  if (stable === undefined) return failure('the rollout could not be read');
+  if (stable === null) return failure('no release is active');
+  const { refusal } = isolate;
+  const held = refusal?.digest === stable && Date.now() - refusal.atMs < REFUSAL_RETRY_MS;
+  const model = held ? failure(refusal.error) : await releaseModel(env, waiter, stable);
+  if (model.ok) {
+    isolate.serving = model.value;
+    return model;
+  }
+  if (!held) {
+    isolate.refusal = { digest: stable, error: model.error, atMs: Date.now() };
+    raise(env, waiter, [{ kind: 'release-refused', release: stable, message: model.error }]);
+  }
+  const before = isolate.serving && unexpired(isolate.serving);
+  return before?.ok ? before : model;
+}

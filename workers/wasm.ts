@@ -1,0 +1,95 @@
+/**
+ * The tfjs WASM SIMD backend inside a Worker, from an imported module.
+ *
+ * Workers may not compile WASM at run time, so emscripten's own loader cannot be used. The glue below gives the module the seven
+ * functions that it imports and gives tfjs the part of the emscripten interface that it calls; after emscripten's runtime.
+ */
+import { registerBackend, registerKernel, setBackend } from '@tensorflow/tfjs-core';
+import { BackendWasm } from '@tensorflow/tfjs-backend-wasm/dist/backend_wasm';
+import binary from '@tensorflow/tfjs-backend-wasm/wasm-out/tfjs-backend-wasm-simd.wasm';
+import { kernels } from './kernels.ts';
+
+/** The largest heap that 32-bit signed sizes can name: 2^31 itself reads as negative, and growth is then refused. */
+const HEAP_MAX_BYTES = 2_147_418_112;
+const PAGE_BYTES = 65_536;
+const EBADF = 8;
+
+type Exports = Record<string, (...args: number[]) => number> & { memory: WebAssembly.Memory };
+
+function instantiate(module: WebAssembly.Module) {
+  let heap = new Uint8Array();
+  const abort = (): never => {
+    throw new Error('wasm: the module aborted');
+  };
+  const resize = (requested: number): number => {
+    const wanted = requested >>> 0;
+    if (wanted > HEAP_MAX_BYTES) return 0;
+    const grown = Math.min(Math.max(wanted, heap.length * 1.2), HEAP_MAX_BYTES);
+    try {
+      exports.memory.grow(Math.ceil((grown - heap.length) / PAGE_BYTES));
+    } catch {
+      return 0;
+    }
+    heap = new Uint8Array(exports.memory.buffer);
+    return 1;
+  };
+  const imports = {
+    env: {
+      abort,
+      emscripten_memcpy_big: (to: number, from: number, length: number) =>
+        heap.copyWithin(to >>> 0, from >>> 0, (from + length) >>> 0),
+      emscripten_get_heap_max: () => HEAP_MAX_BYTES,
+      emscripten_resize_heap: resize,
+    },
+    wasi_snapshot_preview1: { fd_close: () => EBADF, fd_seek: () => EBADF, fd_write: () => EBADF },
+  };
+  const exports = new WebAssembly.Instance(module, imports).exports as Exports;
+  heap = new Uint8Array(exports.memory.buffer);
+  exports['__wasm_call_ctors']!();
+
+  const call = (name: string) => exports[name]!;
+  /** Arrays travel on the WASM stack, which is put back after the call. */
+  const callWithArrays =
+    (name: string) =>
+    (...args: (number | Uint8Array)[]) => {
+      const top = call('stackSave')();
+      const plain = args.map((arg) => {
+        if (typeof arg === 'number') return arg;
+        const address = call('stackAlloc')(arg.length);
+        heap.set(arg, address >>> 0);
+        return address;
+      });
+      const result = call(name)(...plain);
+      call('stackRestore')(top);
+      return result;
+    };
+  return {
+    get HEAPU8() {
+      return heap;
+    },
+    _malloc: call('malloc'),
+    _free: call('free'),
+    cwrap: (name: string, _result: string | null, types: string[]) =>
+      types.includes('array') ? callWithArrays(name) : call(name),
+    tfjs: {
+      init: call('init'),
+      initWithThreadsCount: call('init_with_threads_count'),
+      getThreadsCount: call('get_threads_count'),
+      registerTensor: call('register_tensor'),
+      disposeData: call('dispose_data'),
+      dispose: call('dispose'),
+    },
+  };
+}
+
+let ready: Promise<boolean> | undefined;
+
+/** Makes tfjs run on the WASM backend of this isolate; the first call instantiates it, later calls cost nothing. */
+export async function startBackend(): Promise<void> {
+  if (!ready) {
+    for (const kernel of kernels) registerKernel(kernel);
+    registerBackend('wasm', () => new BackendWasm(instantiate(binary) as unknown as BackendWasm['wasm']));
+    ready = setBackend('wasm');
+  }
+  if (!(await ready)) throw new Error('wasm: tfjs refused the backend');
+}
