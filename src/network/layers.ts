@@ -72,9 +72,10 @@ export function runLayer(
     case 'concat':
       return concat([...inputs], -1);
     case 'pad':
-      return padImages(images, item.padding, 0);
+      // A new tensor even where no side is padded, since forward frees each node by itself.
+      return pad(images, explicitPadding(item.padding));
     case 'maxPool':
-      return maxPool(padImages(images, poolSides(item, x.shape), LOWEST_FLOAT32), item.poolSize, item.strides, 'valid');
+      return maxPool(padImages(images, poolSides(item, x), LOWEST_FLOAT32), item.poolSize, item.strides, 'valid');
     case 'averagePool':
       return averagePool(item, images);
     case 'globalAveragePool':
@@ -148,14 +149,16 @@ function convolveGroup(
   const [height, width, , filters] = dilated.shape;
   const depthwise = groups > 1;
   const filter = depthwise ? (reshape(dilated, [height, width, groups, filters / groups]) as Tensor4D) : dilated;
-  // The fused depthwise kernels take sides like all others; only their declared type leaves them out.
-  const explicit = (typeof padding === 'string' ? padding : explicitPadding(padding)) as 'same' | 'valid';
+  const reach: Pair = [(height - 1) * dilations[0] + 1, (width - 1) * dilations[1] + 1];
+  // Always in numbers: for 'same' with strides longer than the kernel the wasm backend answers zeros. The fused depthwise
+  // kernels take numbers like all others; only their declared type leaves them out.
+  const sides = explicitPadding(sidesOf(padding, reach, strides, x.shape)) as unknown as 'valid';
   if (fusion) {
     const convolution = depthwise ? fused.depthwiseConv2d : fused.conv2d;
-    return convolution({ x, filter, strides, pad: explicit, dilations, ...(bias && { bias }), ...fusion });
+    return convolution({ x, filter, strides, pad: sides, dilations, ...(bias && { bias }), ...fusion });
   }
   const convolution = depthwise ? depthwiseConv2d : conv2d;
-  const product = convolution(x, filter, strides, explicit, 'NHWC', dilations);
+  const product = convolution(x, filter, strides, sides, 'NHWC', dilations);
   return bias ? add(product, bias) : product;
 }
 
@@ -177,9 +180,12 @@ function dilate(kernel: Tensor4D, [dy, dx]: readonly [number, number]): Tensor4D
   return slice(whole, [0, 0, 0, 0], [(height - 1) * dy + 1, (width - 1) * dx + 1, channels, filters]);
 }
 
+const poolSides = ({ padding, poolSize, strides }: Pool, x: Tensor): Sides =>
+  sidesOf(padding, poolSize, strides, x.shape);
+
 /** Averages over the real positions of each window: the zeros of the padding are summed but not counted. */
 function averagePool(item: Pool, x: Tensor4D): Tensor {
-  const sides = poolSides(item, x.shape);
+  const sides = poolSides(item, x);
   const sums = avgPool(padImages(x, sides, 0), item.poolSize, item.strides, 'valid');
   if (!isPadded(sides)) return sums;
   const [, rows, columns] = sums.shape;
@@ -197,12 +203,12 @@ function realShares(windows: number, size: number, window: number, stride: numbe
   });
 }
 
-/** The padding of a pooling layer in numbers; `same` is TensorFlow's: just enough, the odd one after. */
-function poolSides({ padding, poolSize, strides }: Pool, shape: Shape): Sides {
+/** Padding in numbers, for windows of this reach; `same` is TensorFlow's: just enough, the odd one after. */
+function sidesOf(padding: Convolution['padding'], window: Pair, strides: Pair, shape: Shape): Sides {
   if (typeof padding === 'object') return padding;
   const total = (axis: 0 | 1): number => {
     const size = shape[axis + 1]!;
-    const needed = (Math.ceil(size / strides[axis]) - 1) * strides[axis] + poolSize[axis] - size;
+    const needed = (Math.ceil(size / strides[axis]) - 1) * strides[axis] + window[axis] - size;
     return padding === 'same' ? Math.max(needed, 0) : 0;
   };
   const [rows, columns] = [total(0), total(1)];
