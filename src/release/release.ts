@@ -14,12 +14,12 @@ import { readTensors } from './tensors.ts';
 
 const MEBIBYTE = 2 ** 20;
 
-/** The largest size in bytes of each file; together they fit one request to a worker (100 MB). */
+/** The largest size in bytes of each file; together they fit the body of one request to a worker (64 MiB, api.ts). */
 export const RELEASE_LIMITS_BYTES: ReadonlyMap<string, number> = new Map([
   ['fingerprint.json', MEBIBYTE / 4],
-  ['fingerprint.safetensors', 8 * MEBIBYTE],
+  ['fingerprint.safetensors', 3 * MEBIBYTE],
   ['manifest.json', MEBIBYTE],
-  ['weights.safetensors', 80 * MEBIBYTE],
+  ['weights.safetensors', 59 * MEBIBYTE],
   [SIGNATURE_FILE, MEBIBYTE / 16],
 ]);
 
