@@ -18,7 +18,9 @@ const size = z.int().min(1).max(65_536);
 const pair = z.tuple([size, size]);
 const border = z.int().min(0).max(1024);
 const sides = z.strictObject({ top: border, bottom: border, left: border, right: border });
-const padding = z.union([z.enum(['same', 'valid']), sides]);
+const padding = z.union([z.enum(['same', 'valid']), sides], {
+  error: 'expected "same", "valid" or {top, bottom, left, right} in 0..1024',
+});
 const one = z.tuple([nodeName]);
 const several = z.array(nodeName).min(2).max(256);
 
@@ -94,9 +96,17 @@ export type Shape = readonly number[];
 /** Parses untrusted JSON into a network whose graph, shapes and output are consistent; the error names the layer and the field. */
 export function parseNetwork(json: unknown): Result<Network> {
   const parsed = networkSchema.safeParse(json);
-  if (!parsed.success) return failure(`network: ${z.prettifyError(parsed.error)}`);
+  if (!parsed.success) return failure(schemaError(json, parsed.error.issues[0]!));
   const shapes = nodeShapes(parsed.data);
   return shapes.ok ? success(parsed.data) : shapes;
+}
+
+function schemaError(json: unknown, { path, message }: z.core.$ZodIssue): string {
+  const [first, index, ...field] = path;
+  if (first !== 'layers' || typeof index !== 'number') return `network: ${path.join('.') || 'file'}: ${message}`;
+  const name: unknown = (json as { layers: ({ name?: unknown } | null)[] }).layers[index]?.name;
+  const layer = typeof name === 'string' ? JSON.stringify(name.slice(0, 200)) : index;
+  return `network: layer ${layer}: ${field.join('.') || 'entry'}: ${message}`;
 }
 
 /**

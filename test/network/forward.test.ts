@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { grads, memory, mul, sum, tensor, tidy, type Tensor } from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { checkWeights, forward, toDevice } from '../../src/network/forward.ts';
-import { cutCandidates, IMAGES, type Layer, type Network } from '../../src/network/network.ts';
+import { cutCandidates, IMAGES, nodeShapes, type Layer, type Network } from '../../src/network/network.ts';
 import type { HostWeights } from '../../src/network/safetensors.ts';
 import { useBackend } from './backends.ts';
 import { networkOf, randomImages, randomNetwork, randomWeights, uniform } from './networks.ts';
@@ -108,7 +108,10 @@ function expectSameAsReference(network: Network, seed: number, limit: number): v
     const device = toDevice(weights);
     const feeds = new Map([[IMAGES, tensor(images.data, images.shape)]]);
     const names = network.layers.map(({ name }) => name);
+    const shapes = nodeShapes(network);
+    if (!shapes.ok) throw new Error(shapes.error);
     forward(network, device, feeds, names).forEach((node, index) => {
+      expect(node.shape).toEqual([2, ...shapes.value.get(names[index]!)!]);
       expectClose(node.dataSync(), expected.get(names[index]!)!, limit);
     });
     // Fetched alone, the output lets every convolution and dense layer run with its activation.

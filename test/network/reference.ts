@@ -58,7 +58,9 @@ function layerOutput(item: Layer, inputs: readonly Value[], weight: Weigh): Valu
     case 'concat': {
       const rows = x.data.length / channels;
       const data = Array.from({ length: rows }, (_, row) =>
-        inputs.flatMap(({ shape, data: part }) => [...part.slice(row * shape.at(-1)!, (row + 1) * shape.at(-1)!)]),
+        inputs.flatMap(({ shape, data: part }) =>
+          Array.from(part.subarray(row * shape.at(-1)!, (row + 1) * shape.at(-1)!)),
+        ),
       );
       return {
         shape: [...x.shape.slice(0, -1), inputs.reduce((sum, { shape }) => sum + shape.at(-1)!, 0)],
@@ -196,7 +198,7 @@ function at({ shape, data }: Value, row: number, column: number, c: number, outs
 }
 
 const channel = ({ shape, data }: Value, c: number): Float64Array =>
-  data.filter((_, index) => index % shape.at(-1)! === c);
+  data.filter((_, index) => c === index % shape.at(-1)!);
 
 const each = ({ shape, data }: Value, f: (value: number, channel: number) => number): Value => ({
   shape,
