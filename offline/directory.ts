@@ -1,21 +1,21 @@
 /** Directories of a few files: written whole or not at all, read within limits. */
-import { lstat, mkdir, mkdtemp, open, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { lstat, mkdir, open, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { failure, success, type Result } from '../src/result.ts';
 
 /** Writes files into a new or empty directory: first beside it under a temporary name, then renamed; refuses a directory that holds anything. */
 export async function writeDirectory(directory: string, files: ReadonlyMap<string, Uint8Array>): Promise<Result<null>> {
   const target = resolve(directory);
-  let temporary: string | undefined;
+  const temporary = join(dirname(target), `.${basename(target)}-${randomUUID()}`);
   try {
-    await mkdir(dirname(target), { recursive: true });
-    temporary = await mkdtemp(join(dirname(target), `.${basename(target)}-`));
+    await mkdir(temporary, { recursive: true });
     for (const [name, bytes] of files) await writeFile(join(temporary, name), bytes, { flush: true });
     // A rename replaces an empty directory and nothing else, in one step.
     await rename(temporary, target);
     return success(null);
   } catch (error) {
-    if (temporary) await rm(temporary, { recursive: true, force: true });
+    await rm(temporary, { recursive: true, force: true });
     const { code, message } = error as NodeJS.ErrnoException;
     const taken = code === 'ENOTEMPTY' || code === 'EEXIST' || code === 'ENOTDIR';
     return failure(`${directory}: ${taken ? 'expected a new or empty directory' : `cannot be written (${message})`}`);

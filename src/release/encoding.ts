@@ -15,7 +15,7 @@ declare const btoa: (binary: string) => string;
 export const encodeText = (text: string): Uint8Array => new TextEncoder().encode(text);
 
 /** The text of UTF-8 bytes, the byte order mark kept; fails when they are not valid UTF-8. */
-export function decodeText(bytes: Uint8Array): Result<string> {
+function decodeText(bytes: Uint8Array): Result<string> {
   try {
     return success(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
   } catch {
