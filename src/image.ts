@@ -76,6 +76,6 @@ function keepChannels(image: Image, kept: number): Image {
 
 function repeatGrey(image: Image): Image {
   const data = new Uint8Array(image.data.length * 3);
-  image.data.forEach((value, pixel) => data.fill(value, pixel * 3, pixel * 3 + 3));
+  for (let index = 0; index < data.length; index++) data[index] = image.data[Math.floor(index / 3)]!;
   return { ...image, channels: 3, data };
 }
