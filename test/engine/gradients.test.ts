@@ -15,7 +15,7 @@ const pick = <T>(choices: readonly T[]): T => choices[random.integer(choices.len
 beforeAll(openWasm);
 
 function on<T extends Float32Array | Float32Array[]>(backend: string, compute: () => T): T {
-  tf.setBackend(backend);
+  void tf.setBackend(backend);
   return tf.tidy(compute);
 }
 
@@ -258,7 +258,7 @@ describe('on the WASM backend', () => {
   });
 
   test('a training step leaves no tensor and no memory behind', () => {
-    tf.setBackend('wasm');
+    void tf.setBackend('wasm');
     const weights = tf.variable(tf.randomNormal([3, 3, 1, 4]));
     const optimizer = tf.train.adam(1e-3);
     const step = (): void =>
