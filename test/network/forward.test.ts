@@ -1,94 +1,13 @@
 import fc from 'fast-check';
-import { grads, memory, mul, sum, tensor, tidy, type Tensor } from '@tensorflow/tfjs-core';
+import { memory, tensor, tidy, type Tensor } from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { checkWeights, forward, toDevice } from '../../src/network/forward.ts';
 import { cutCandidates, IMAGES, nodeShapes, type Layer, type Network } from '../../src/network/network.ts';
 import type { HostWeights } from '../../src/network/safetensors.ts';
 import { useBackend } from './backends.ts';
-import { networkOf, randomImages, randomNetwork, randomWeights, uniform } from './networks.ts';
+import { conv, input, inputs, layerCases } from './layer-cases.ts';
+import { expectClose, networkOf, randomImages, randomNetwork, randomWeights } from './networks.ts';
 import { referenceForward } from './reference.ts';
-
-const inputs: [string] = [IMAGES];
-const conv = {
-  type: 'conv2d' as const,
-  name: 'x',
-  inputs,
-  filters: 4,
-  kernelSize: [3, 3] as [number, number],
-  strides: [1, 1] as [number, number],
-  dilations: [1, 1] as [number, number],
-  groups: 1,
-  padding: 'same' as 'same' | 'valid' | { top: number; bottom: number; left: number; right: number },
-  bias: true,
-};
-const pool = { name: 'x', inputs, poolSize: [3, 2] as [number, number], strides: [2, 2] as [number, number] };
-const uneven = { top: 2, bottom: 0, left: 1, right: 0 };
-
-const activations = [
-  'relu',
-  'relu6',
-  'elu',
-  'selu',
-  'sigmoid',
-  'tanh',
-  'swish',
-  'hardSwish',
-  'gelu',
-  'geluTanh',
-  'softmax',
-] as const;
-/** Scaled to about -6..6, so that every piece of the activation is met. */
-const wide: Layer = {
-  type: 'normalize',
-  name: 'wide',
-  inputs,
-  mean: [0.5, 0.5, 0.5, 0.5],
-  std: [0.08, 0.2, 0.15, 0.3],
-};
-
-const cases: [string, Layer[]][] = [
-  ['normalize', [wide]],
-  ['conv2d, same', [conv]],
-  ['conv2d, valid, no bias', [{ ...conv, padding: 'valid', bias: false }]],
-  ['conv2d, 1x1', [{ ...conv, kernelSize: [1, 1] }]],
-  ['conv2d, even kernel, same', [{ ...conv, kernelSize: [2, 4] }]],
-  ['conv2d, strided, same', [{ ...conv, strides: [2, 3] }]],
-  ['conv2d, stride over the kernel', [{ ...conv, kernelSize: [1, 2], strides: [2, 3] }]],
-  ['conv2d, uneven sides', [{ ...conv, strides: [2, 2], padding: uneven }]],
-  ['conv2d, dilated', [{ ...conv, dilations: [2, 3] }]],
-  ['conv2d, dilated and strided', [{ ...conv, dilations: [2, 1], strides: [2, 2], padding: uneven }]],
-  ['conv2d, two groups', [{ ...conv, groups: 2, filters: 6 }]],
-  ['conv2d, depthwise', [{ ...conv, groups: 4, padding: uneven, strides: [2, 2] }]],
-  ['conv2d, depthwise with multiplier', [{ ...conv, groups: 4, filters: 8 }]],
-  ['conv2d, depthwise, dilated', [{ ...conv, groups: 4, dilations: [2, 2] }]],
-  ['conv2d, depthwise, dilated and strided', [{ ...conv, groups: 4, dilations: [2, 2], strides: [2, 1] }]],
-  ['batchNorm', [{ type: 'batchNorm', name: 'x', inputs, epsilon: 1e-3 }]],
-  ['add', [wide, { type: 'add', name: 'x', inputs: [IMAGES, 'wide', IMAGES] }]],
-  ['concat', [wide, { type: 'concat', name: 'x', inputs: ['wide', IMAGES] }]],
-  ['pad', [{ type: 'pad', name: 'x', inputs, padding: uneven }]],
-  ['maxPool, same', [wide, { ...pool, inputs: ['wide'], type: 'maxPool', padding: 'same' }]],
-  ['maxPool, valid', [{ ...pool, type: 'maxPool', padding: 'valid' }]],
-  ['maxPool, uneven sides', [wide, { ...pool, inputs: ['wide'], type: 'maxPool', padding: uneven }]],
-  ['averagePool, same', [{ ...pool, type: 'averagePool', padding: 'same' }]],
-  ['averagePool, valid', [{ ...pool, type: 'averagePool', padding: 'valid' }]],
-  ['averagePool, uneven sides', [{ ...pool, type: 'averagePool', padding: uneven }]],
-  ['globalAveragePool', [{ type: 'globalAveragePool', name: 'x', inputs }]],
-  ['globalMaxPool', [{ type: 'globalMaxPool', name: 'x', inputs }]],
-  ['flatten', [{ type: 'flatten', name: 'x', inputs }]],
-  ['reshape', [{ type: 'reshape', name: 'x', inputs, shape: [14, 4, 3] }]],
-  ['leakyRelu', [wide, { type: 'leakyRelu', name: 'x', inputs: ['wide'], alpha: 0.1 }]],
-  ...activations.map((type): [string, Layer[]] => [type, [wide, { type, name: 'x', inputs: ['wide'] }]]),
-];
-const input = [7, 6, 4];
-
-const expectClose = (actual: ArrayLike<number>, expected: ArrayLike<number>, limit: number): void => {
-  expect(actual.length).toBe(expected.length);
-  const differences = Array.from(
-    expected,
-    (value, index) => Math.abs(value - actual[index]!) / Math.max(1, Math.abs(value)),
-  );
-  expect(differences.findIndex((difference) => !(difference <= limit))).toBe(-1);
-};
 
 /** Every node for every image of the batch, from the reference, [B,...] by name. */
 function expectedNodes(network: Network, weights: HostWeights, images: { shape: number[]; data: Float32Array }) {
@@ -122,7 +41,7 @@ function expectSameAsReference(network: Network, seed: number, limit: number): v
 describe.each(['cpu', 'wasm'] as const)('forward on %s', (backend) => {
   beforeAll(() => useBackend(backend));
 
-  it.each(cases)('computes %s like the scalar reference', (_, layers) => {
+  it.each(layerCases)('computes %s like the scalar reference', (_, layers) => {
     expectSameAsReference(networkOf(input, layers), 1, 1e-5);
   });
 
@@ -173,52 +92,6 @@ describe.each(['cpu', 'wasm'] as const)('forward on %s', (backend) => {
     const before = memory().numTensors;
     forward(network, device, feeds, ['logits', cutCandidates(network)[1]!]);
     expect(memory().numTensors - before).toBe(2);
-  });
-});
-
-describe('forward under a gradient', () => {
-  beforeAll(() => useBackend('cpu'));
-
-  it.each(cases)('gives %s the slope that finite differences of the reference have', (_, layers) => {
-    const network = networkOf(input, layers);
-    const host = randomWeights(network, 21);
-    const images = randomImages(network, 1, 22);
-    const loss = (weights: HostWeights, image: ArrayLike<number>): number => {
-      const next = uniform(23);
-      return referenceForward(network, weights, image)
-        .get('logits')!
-        .data.reduce((total, value) => total + next() * value, 0);
-    };
-    const trainable = [...host.keys()].filter((name) => !name.startsWith('logits/'));
-    const next = uniform(23);
-    const directions = tensor([next(), next(), next()], [1, 3]);
-    const device = toDevice(host);
-    const slopes = tidy(() =>
-      grads((x: Tensor, ...given: Tensor[]) => {
-        const weights = new Map([...device, ...trainable.map((name, index) => [name, given[index]!] as const)]);
-        return sum(mul(forward(network, weights, new Map([[IMAGES, x]]), ['logits'])[0]!, directions));
-      })([tensor(images.data, images.shape), ...trainable.map((name) => device.get(name)!)]).map((slope) =>
-        slope.dataSync(),
-      ),
-    );
-    const step = 1e-5;
-    const numeric = (values: ArrayLike<number>, change: (moved: Float64Array) => number): number[] =>
-      Array.from(values, (value, index) => {
-        const moved = (by: number): number => change(Float64Array.from(values).with(index, value + by));
-        return (moved(step) - moved(-step)) / (2 * step);
-      });
-    expectClose(
-      slopes[0]!,
-      numeric(images.data, (image) => loss(host, image)),
-      2e-5,
-    );
-    trainable.forEach((name, index) => {
-      const { data, shape } = host.get(name)!;
-      // The reference takes any numbers, so float64 weights stand in for float32 ones here.
-      const change = (moved: Float64Array): number =>
-        loss(new Map(host).set(name, { dtype: 'F32', shape, data: moved as unknown as Float32Array }), images.data);
-      expectClose(slopes[index + 1]!, numeric(data, change), 2e-5);
-    });
   });
 });
 

@@ -1,4 +1,5 @@
 /** Small random networks, weights and images for the tests of src/network. Everything follows from a seed. */
+import { expect } from 'vitest';
 import {
   nodeShapes,
   parseNetwork,
@@ -131,3 +132,13 @@ function randomLayer(pick: <T>(list: readonly T[]) => T, open: readonly [string,
 }
 
 const size = (shape: Shape): number => shape.reduce((total, axis) => total * axis, 1);
+
+/** Expects equal numbers but for `limit`, taken relative to numbers beyond 1. */
+export const expectClose = (actual: ArrayLike<number>, expected: ArrayLike<number>, limit: number): void => {
+  expect(actual.length).toBe(expected.length);
+  const differences = Array.from(
+    expected,
+    (value, index) => Math.abs(value - actual[index]!) / Math.max(1, Math.abs(value)),
+  );
+  expect(differences.findIndex((difference) => !(difference <= limit))).toBe(-1);
+};
