@@ -51,10 +51,10 @@ function instantiate(module: WebAssembly.Module) {
   /** Arrays travel on the WASM stack, which is put back after the call. */
   const callWithArrays =
     (name: string) =>
-    (...args: (number | Uint8Array)[]) => {
+    (...args: (number | boolean | Uint8Array)[]) => {
       const top = call('stackSave')();
       const plain = args.map((arg) => {
-        if (typeof arg === 'number') return arg;
+        if (!(arg instanceof Uint8Array)) return Number(arg);
         const address = call('stackAlloc')(arg.length);
         heap.set(arg, address >>> 0);
         return address;
@@ -63,11 +63,17 @@ function instantiate(module: WebAssembly.Module) {
       call('stackRestore')(top);
       return result;
     };
+  /** tfjs does not look whether it got memory, and would write over address 0. */
+  const allocate = (lengthBytes: number): number => {
+    const address = call('malloc')(lengthBytes);
+    if (address === 0) throw new Error(`wasm: no memory for ${lengthBytes} bytes`);
+    return address;
+  };
   return {
     get HEAPU8() {
       return heap;
     },
-    _malloc: call('malloc'),
+    _malloc: allocate,
     _free: call('free'),
     cwrap: (name: string, _result: string | null, types: string[]) =>
       types.includes('array') ? callWithArrays(name) : call(name),
