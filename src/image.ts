@@ -13,7 +13,7 @@ export type Image = { height: number; width: number; channels: number; data: Uin
 export type ImageLimits = { maxPixels: number };
 
 /**
- * Decodes a PNG (8-bit channels; fewer bits are scaled up, 16 rounded down) or a JPEG (always RGB), told apart by their first bytes.
+ * Decodes a PNG (1, 2, 4 and 16 bits are rescaled to 8) or a JPEG (always RGB), told apart by their first bytes.
  * The declared size is checked before anything is decoded, and memory stays within a small multiple of `maxPixels`.
  * Fails on other formats, larger, truncated or corrupt images, interlaced PNG, CMYK, lossless and arithmetic-coded JPEG.
  */
