@@ -73,12 +73,14 @@ export function maxPoolGradient(
       }
       for (let channel = 0; channel < inChannels; channel++, output++) {
         const maximum = maxima[output];
-        for (let pixel = 0; pixel < count; pixel++) {
-          const input = pixels[pixel]! + channel;
-          if (inputs[input] !== maximum) continue;
-          dx[input]! += outputs[output]!;
-          break;
+        let input = pixels[0]! + channel;
+        // Steps on while no pixel so far was the maximum; without a branch, for it could not be predicted.
+        let open = 1;
+        for (let pixel = 1; pixel < count; pixel++) {
+          open &= +(inputs[pixels[pixel - 1]! + channel] !== maximum);
+          input += open * (pixels[pixel]! - pixels[pixel - 1]!);
         }
+        dx[input]! += outputs[output]!;
       }
     }
   }
@@ -110,4 +112,43 @@ export function sumSegments(x: TensorInfo, segmentIds: TensorInfo, segments: num
     for (let index = 0; index < size; index++) sums[segment * size + index]! += values[row * size + index]!;
   }
   return result;
+}
+
+/** A filter [kh,kw,C,O] turned by 180 degrees. */
+export function flipTaps(filter: TensorInfo, backend: BackendWasm): TensorInfo {
+  const flipped = backend.makeOutput(filter.shape, 'float32');
+  const target = backend.typedArrayFromHeap(flipped);
+  const source = backend.typedArrayFromHeap(filter);
+  const size = filter.shape[2]! * filter.shape[3]!;
+  for (let start = 0; start < source.length; start += size) {
+    target.set(source.subarray(start, start + size), source.length - start - size);
+  }
+  return flipped;
+}
+
+/** Repeats `x` by `repeats` along every axis. */
+export function repeatAxes(x: TensorInfo, repeats: readonly number[], backend: BackendWasm): TensorInfo {
+  const shape = x.shape.map((size, axis) => size * repeats[axis]!);
+  const result = backend.makeOutput(shape, x.dtype);
+  let values = backend.typedArrayFromHeap(x);
+  let block = 1;
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    block *= x.shape[axis]!;
+    const times = repeats[axis]!;
+    if (times !== 1) values = repeatBlocks(values, block, times);
+    block *= times;
+  }
+  backend.typedArrayFromHeap(result).set(values);
+  return result;
+}
+
+function repeatBlocks<T extends Float32Array | Int32Array | Uint8Array>(values: T, block: number, times: number): T {
+  const repeated = new (values.constructor as new (length: number) => T)(values.length * times);
+  for (let start = 0; start < values.length; start += block) {
+    const from = start * times;
+    if (block === 1) repeated.fill(values[start]!, from, from + times);
+    else
+      for (let time = 0; time < times; time++) repeated.set(values.subarray(start, start + block), from + time * block);
+  }
+  return repeated;
 }

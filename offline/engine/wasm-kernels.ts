@@ -11,23 +11,31 @@ import {
   backend_util,
   conv2d,
   depthwiseConv2d,
+  engine,
   getKernel,
   registerKernel,
   reshape,
-  reverse,
   slice,
   sum,
   tidy,
   transpose,
   unregisterKernel,
   util,
+  type DataType,
   type Tensor,
   type Tensor4D,
   type TensorInfo,
 } from '@tensorflow/tfjs-core';
 import type { BackendWasm } from '@tensorflow/tfjs-backend-wasm';
 import { spread } from './gradients.ts';
-import { depthwiseFilterGradient, maxPoolGradient, sumRows, sumSegments } from './heap-kernels.ts';
+import {
+  depthwiseFilterGradient,
+  flipTaps,
+  maxPoolGradient,
+  repeatAxes,
+  sumRows,
+  sumSegments,
+} from './heap-kernels.ts';
 
 type Conv2DInfo = backend_util.Conv2DInfo;
 type Inputs = Record<string, Tensor>;
@@ -43,6 +51,8 @@ type Attributes = {
   filterShape: Shape4D;
   filterSize: [number, number] | number;
   numSegments: number;
+  dtype: DataType;
+  reps: number[];
 };
 type Kernel = (inputs: Inputs, attributes: Attributes, backend: BackendWasm) => TensorInfo;
 
@@ -52,17 +62,17 @@ export function registerGradientKernels(): void {
     const info = convolutionInfo(x!.shape as Shape4D, attributes.filterShape, attributes, false);
     return tidy(() => filterGradient(x as Tensor4D, dy as Tensor4D, info));
   });
-  replaceKernel('Conv2DBackpropInput', ({ dy, filter }, attributes) => {
+  replaceKernel('Conv2DBackpropInput', ({ dy, filter }, attributes, backend) => {
     const info = convolutionInfo(attributes.inputShape, filter!.shape as Shape4D, attributes, false);
-    return tidy(() => inputGradient(dy as Tensor4D, filter as Tensor4D, info));
+    return tidy(() => inputGradient(dy as Tensor4D, filter as Tensor4D, info, backend));
   });
   replaceKernel('DepthwiseConv2dNativeBackpropFilter', ({ x, dy }, attributes, backend) => {
     const info = convolutionInfo(x!.shape as Shape4D, attributes.filterShape, attributes, true);
     return depthwiseFilterGradient(x!, dy!, info, backend);
   });
-  replaceKernel('DepthwiseConv2dNativeBackpropInput', ({ dy, filter }, attributes) => {
+  replaceKernel('DepthwiseConv2dNativeBackpropInput', ({ dy, filter }, attributes, backend) => {
     const info = convolutionInfo(attributes.inputShape, filter!.shape as Shape4D, attributes, true);
-    return tidy(() => depthwiseInputGradient(dy as Tensor4D, filter as Tensor4D, info));
+    return tidy(() => depthwiseInputGradient(dy as Tensor4D, filter as Tensor4D, info, backend));
   });
   replaceKernel('MaxPoolGrad', ({ dy, input, output }, attributes, backend) => {
     const { filterSize, strides, pad, dimRoundingMode } = attributes;
@@ -74,10 +84,15 @@ export function registerGradientKernels(): void {
     sumSegments(x!, segmentIds!, numSegments, backend),
   );
   // The backend's own Identity copies, and every tensor that a gradient needs is cloned once.
-  replaceKernel('Identity', ({ x }, _attributes, backend) => {
-    backend.incRef(x!.dataId);
-    return { dataId: x!.dataId, shape: x!.shape, dtype: x!.dtype };
-  });
+  replaceKernel('Identity', ({ x }, _attributes, backend) => share(x!, backend));
+  // So does its Cast, although most casts in gradients are from float32 to float32.
+  const cast = getKernel('Cast', 'wasm').kernelFunc;
+  replaceKernel('Cast', ({ x }, attributes, backend) =>
+    x!.dtype === attributes.dtype
+      ? share(x!, backend)
+      : (cast({ inputs: { x: x! }, attrs: { dtype: attributes.dtype }, backend }) as TensorInfo),
+  );
+  replaceKernel('Tile', ({ x }, { reps }, backend) => repeatAxes(x!, reps, backend));
   replaceReduction('Sum', () => 1);
   replaceReduction('Mean', (rows) => rows);
   replaceMatMul();
@@ -91,6 +106,11 @@ function replaceKernel(kernelName: string, kernel: Kernel): void {
     kernelFunc: ({ inputs, attrs, backend }) =>
       kernel(inputs as Inputs, attrs as unknown as Attributes, backend as BackendWasm),
   });
+}
+
+function share({ dataId, shape, dtype }: TensorInfo, backend: BackendWasm): TensorInfo {
+  backend.incRef(dataId);
+  return { dataId, shape, dtype };
 }
 
 function convolutionInfo(
@@ -144,19 +164,22 @@ function inputBorders(info: Conv2DInfo): { rows: Border; columns: Border } {
   return { rows: [filterHeight - 1 - padInfo.top, bottom], columns: [filterWidth - 1 - padInfo.left, right] };
 }
 
+const flip = (filter: Tensor4D, backend: BackendWasm): Tensor4D =>
+  engine().makeTensorFromTensorInfo(flipTaps(filter, backend)) as Tensor4D;
+
 /** The gradient [B,H,W,C] of a convolution's input. */
-function inputGradient(dy: Tensor4D, filter: Tensor4D, info: Conv2DInfo): Tensor4D {
+function inputGradient(dy: Tensor4D, filter: Tensor4D, info: Conv2DInfo, backend: BackendWasm): Tensor4D {
   const { rows, columns } = inputBorders(info);
-  const flipped = transpose(reverse(filter, [0, 1]), [0, 1, 3, 2]);
+  const flipped = transpose(flip(filter, backend), [0, 1, 3, 2]);
   const [fitted, padding] = fitBorders(spread(dy, info.strideHeight, info.strideWidth), rows, columns);
   return conv2d(fitted, flipped, 1, padding);
 }
 
 /** The gradient [B,H,W,C] of a depthwise convolution's input; `filter` is [kh,kw,C,M]. */
-function depthwiseInputGradient(dy: Tensor4D, filter: Tensor4D, info: Conv2DInfo): Tensor4D {
+function depthwiseInputGradient(dy: Tensor4D, filter: Tensor4D, info: Conv2DInfo, backend: BackendWasm): Tensor4D {
   const { rows, columns } = inputBorders(info);
   const [filterHeight, filterWidth, channels, multiplier] = filter.shape;
-  const flipped = reshape(reverse(filter, [0, 1]), [filterHeight, filterWidth, channels * multiplier, 1]);
+  const flipped = reshape(flip(filter, backend), [filterHeight, filterWidth, channels * multiplier, 1]);
   const [fitted, padding] = fitBorders(spread(dy, info.strideHeight, info.strideWidth), rows, columns);
   // The declared type leaves explicit padding out, but the kernel takes it.
   const each = depthwiseConv2d(fitted, flipped as Tensor4D, 1, padding as unknown as 'valid');

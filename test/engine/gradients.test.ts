@@ -238,7 +238,9 @@ describe('on the WASM backend', () => {
     ['concat', (x) => tf.concat([x!, tf.square(x!)], 3)],
     ['broadcast addition', (x) => tf.add(x!, tf.sum(x!, [0, 1, 2]))],
     ['gather', (x) => tf.gather(x!, tf.tensor1d([2, 0, 2], 'int32'))],
-    ['tile', (x) => tf.tile(x!, [2, 1, 1, 2])],
+    ['tile', (x) => tf.tile(x!, [2, 1, 3, 2])],
+    ['tile of single values', (x) => tf.mul(tf.tile(tf.sum(x!, 3, true), [1, 2, 1, 6]), 0.1)],
+    ['casts', (x) => tf.mul(tf.cast(tf.cast(tf.mul(x!, 10), 'int32'), 'float32'), tf.cast(x!, 'float32'))],
     ['transpose', (x) => tf.transpose(x!, [3, 1, 0, 2])],
     [
       'cross entropy',
