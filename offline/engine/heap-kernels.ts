@@ -41,6 +41,33 @@ export function depthwiseFilterGradient(
   return gradient;
 }
 
+/** Adds `columns` [B*OH*OW,kh*kw*C], the input gradient window by window, up to the gradient [B,H,W,C] (col2im). */
+export function foldColumns(columns: TensorInfo, info: Conv2DInfo, backend: BackendWasm): TensorInfo {
+  const { inHeight, inWidth, inChannels, outHeight, outWidth, filterHeight, filterWidth, padInfo } = info;
+  const gradient = backend.makeOutput(info.inShape, 'float32');
+  const dx = backend.typedArrayFromHeap(gradient);
+  const windows = backend.typedArrayFromHeap(columns);
+  const line = filterWidth * inChannels;
+  dx.fill(0);
+  for (let row = 0; row < info.batchSize * outHeight; row++) {
+    const firstY = (row % outHeight) * info.strideHeight - padInfo.top;
+    const image = Math.floor(row / outHeight) * inHeight;
+    for (let column = 0; column < outWidth; column++) {
+      const firstX = column * info.strideWidth - padInfo.left;
+      const from = Math.max(0, -firstX) * inChannels;
+      const to = Math.min(filterWidth, inWidth - firstX) * inChannels;
+      for (let tapY = 0; tapY < filterHeight; tapY++) {
+        const inY = firstY + tapY;
+        if (inY < 0 || inY >= inHeight) continue;
+        const source = ((row * outWidth + column) * filterHeight + tapY) * line;
+        const target = ((image + inY) * inWidth + firstX) * inChannels;
+        for (let offset = from; offset < to; offset++) dx[target + offset]! += windows[source + offset]!;
+      }
+    }
+  }
+  return gradient;
+}
+
 /** The gradient [B,H,W,C] of max pooling's input: each output's gradient goes to the first maximum of its window. */
 export function maxPoolGradient(
   dy: TensorInfo,

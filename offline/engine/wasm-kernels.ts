@@ -4,8 +4,8 @@
  * The convolution gradients are convolutions themselves (Dumoulin and Visin, "A guide to convolution arithmetic for deep
  * learning", arXiv 1603.07285, sections 4.3-4.5), so they run on the backend's fast forward kernel: the filter gradient
  * convolves the transposed images with the output gradient as the filter, the stride becoming the dilation; the input
- * gradient convolves the output gradient, spread by the stride, with the flipped filter. Pooling and depthwise filter
- * gradients are plain loops over the WASM heap (heap-kernels.ts).
+ * gradient convolves the output gradient with the flipped filter. With a stride it is a matrix product and col2im instead.
+ * Pooling and depthwise filter gradients are plain loops over the WASM heap (heap-kernels.ts).
  */
 import {
   backend_util,
@@ -13,6 +13,7 @@ import {
   depthwiseConv2d,
   engine,
   getKernel,
+  matMul,
   registerKernel,
   reshape,
   slice,
@@ -31,6 +32,7 @@ import { spread } from './gradients.ts';
 import {
   depthwiseFilterGradient,
   flipTaps,
+  foldColumns,
   maxPoolGradient,
   repeatAxes,
   sumRows,
@@ -164,22 +166,30 @@ function inputBorders(info: Conv2DInfo): { rows: Border; columns: Border } {
   return { rows: [filterHeight - 1 - padInfo.top, bottom], columns: [filterWidth - 1 - padInfo.left, right] };
 }
 
-const flip = (filter: Tensor4D, backend: BackendWasm): Tensor4D =>
-  engine().makeTensorFromTensorInfo(flipTaps(filter, backend)) as Tensor4D;
+const asTensor = (info: TensorInfo): Tensor4D => engine().makeTensorFromTensorInfo(info) as Tensor4D;
 
 /** The gradient [B,H,W,C] of a convolution's input. */
 function inputGradient(dy: Tensor4D, filter: Tensor4D, info: Conv2DInfo, backend: BackendWasm): Tensor4D {
+  if (info.strideHeight > 1 || info.strideWidth > 1) return stridedInputGradient(dy, filter, info, backend);
   const { rows, columns } = inputBorders(info);
-  const flipped = transpose(flip(filter, backend), [0, 1, 3, 2]);
-  const [fitted, padding] = fitBorders(spread(dy, info.strideHeight, info.strideWidth), rows, columns);
+  const flipped = transpose(asTensor(flipTaps(filter, backend)), [0, 1, 3, 2]);
+  const [fitted, padding] = fitBorders(dy, rows, columns);
   return conv2d(fitted, flipped, 1, padding);
+}
+
+/** The same for a stride, where spreading `dy` would multiply the work by it: a product to all taps at once, then folded. */
+function stridedInputGradient(dy: Tensor4D, filter: Tensor4D, info: Conv2DInfo, backend: BackendWasm): Tensor4D {
+  const { batchSize, outHeight, outWidth, outChannels, filterHeight, filterWidth, inChannels } = info;
+  const positions = reshape(dy, [batchSize * outHeight * outWidth, outChannels]);
+  const taps = reshape(filter, [filterHeight * filterWidth * inChannels, outChannels]);
+  return asTensor(foldColumns(matMul(positions, taps, false, true), info, backend));
 }
 
 /** The gradient [B,H,W,C] of a depthwise convolution's input; `filter` is [kh,kw,C,M]. */
 function depthwiseInputGradient(dy: Tensor4D, filter: Tensor4D, info: Conv2DInfo, backend: BackendWasm): Tensor4D {
   const { rows, columns } = inputBorders(info);
   const [filterHeight, filterWidth, channels, multiplier] = filter.shape;
-  const flipped = reshape(flip(filter, backend), [filterHeight, filterWidth, channels * multiplier, 1]);
+  const flipped = reshape(asTensor(flipTaps(filter, backend)), [filterHeight, filterWidth, channels * multiplier, 1]);
   const [fitted, padding] = fitBorders(spread(dy, info.strideHeight, info.strideWidth), rows, columns);
   // The declared type leaves explicit padding out, but the kernel takes it.
   const each = depthwiseConv2d(fitted, flipped as Tensor4D, 1, padding as unknown as 'valid');
