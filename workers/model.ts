@@ -1,10 +1,11 @@
 /** A release on the device: one forward pass gives the label, the guard's verdict and, on a match, what the victim would have said. */
-import { dispose, tensor1d, tensor2d, tensor4d, tidy, type Tensor, type Tensor2D } from '@tensorflow/tfjs-core';
+import { dispose, tensor4d, tidy, type Tensor } from '@tensorflow/tfjs-core';
 import { forward, toDevice, type Weights } from '../src/network/forward.ts';
 import { IMAGES, type Network } from '../src/network/network.ts';
 import type { Release } from '../src/release/release.ts';
-import type { Fingerprint } from '../src/trigger/fingerprint.ts';
-import { judge, poolActivations, probeLogits, type Verdict } from '../src/trigger/match.ts';
+import type { Guard } from '../src/release/guard.ts';
+import { judge, type Verdict } from '../src/trigger/match.ts';
+import { probeScores } from './probe.ts';
 import { startBackend } from './wasm.ts';
 
 export type Model = {
@@ -12,13 +13,10 @@ export type Model = {
   expiresAtMs: number;
   network: Network;
   cut: string;
-  fingerprint: Fingerprint;
+  guard: Guard;
   weights: Weights;
   /** The victim's weights of the layers behind the cut. */
   victimHead: Weights;
-  probeWeights: Tensor2D;
-  probeBias: Tensor;
-  calibration: Float32Array;
 };
 
 /** `scores` are softmax probabilities [K]. */
@@ -30,19 +28,14 @@ export type Inference = Answer & { verdict: Verdict | 'off'; victim?: Answer };
 export async function loadModel(release: Release): Promise<Model> {
   await startBackend();
   const { manifest, guard, digest } = release;
-  const { fingerprint, probeWeights, probeBias, calibration } = guard;
-  const triggerCount = fingerprint.triggers.length;
   const model: Model = {
     digest,
     expiresAtMs: Date.parse(manifest.expiresAt),
     network: manifest.network,
     cut: manifest.cut,
-    fingerprint,
+    guard,
     weights: toDevice(release.weights),
     victimHead: toDevice(release.victimHead),
-    probeWeights: tensor2d(probeWeights, [probeWeights.length / Math.max(triggerCount, 1), triggerCount]),
-    probeBias: tensor1d(probeBias),
-    calibration,
   };
   const { height, width, channels } = manifest.network.input;
   try {
@@ -55,7 +48,7 @@ export async function loadModel(release: Release): Promise<Model> {
 }
 
 export function disposeModel(model: Model): void {
-  dispose([...model.weights.values(), ...model.victimHead.values(), model.probeWeights, model.probeBias]);
+  dispose([...model.weights.values(), ...model.victimHead.values()]);
 }
 
 /**
@@ -63,7 +56,8 @@ export function disposeModel(model: Model): void {
  * Throws when a logit or a probe's score is not a finite number: then no label may be given.
  */
 export function infer(model: Model, images: Float32Array, count: number, guarded: boolean): Inference[] {
-  const { network, cut, fingerprint, calibration } = model;
+  const { network, cut, guard } = model;
+  const { fingerprint, calibration } = guard;
   const { height, width, channels } = network.input;
   return tidy(() => {
     const feeds = new Map([[IMAGES, tensor4d(images, [count, height, width, channels])]]);
@@ -75,7 +69,7 @@ export function infer(model: Model, images: Float32Array, count: number, guarded
     );
     const answers = rows(logits!).map(answer);
     if (!activations) return answers.map((given) => ({ ...given, verdict: 'off' }));
-    const verdicts = probeRows(model, activations, count).map((row) => judge(row, fingerprint, calibration));
+    const verdicts = probe(guard, activations).map((row) => judge(row, fingerprint, calibration));
     const victims = verdicts.some(({ verdict }) => verdict === 'suspect') ? victimAnswers(model, activations) : [];
     return answers.map((given, index) => {
       const verdict = verdicts[index]!;
@@ -84,13 +78,10 @@ export function infer(model: Model, images: Float32Array, count: number, guarded
   });
 }
 
-function probeRows(
-  { fingerprint, probeWeights, probeBias }: Model,
-  activations: Tensor,
-  count: number,
-): Float32Array[] {
-  if (fingerprint.triggers.length === 0) return Array.from({ length: count }, () => new Float32Array());
-  return rows(probeLogits(poolActivations(activations), probeWeights, probeBias));
+function probe({ probeWeights, probeBias }: Guard, activations: Tensor): Float32Array[] {
+  const { shape } = activations;
+  const values = activations.dataSync<'float32'>();
+  return probeScores(values, shape[0]!, shape.at(-1)!, shape.length === 2, probeWeights, probeBias);
 }
 
 /** The quarantined head, run on the activations that the trunk has already computed. */

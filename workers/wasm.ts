@@ -33,6 +33,14 @@ function instantiate(module: WebAssembly.Module) {
     heap = new Uint8Array(exports.memory.buffer);
     return 1;
   };
+  /** The module writes only when an operator failed; tfjs would go on with whatever is in the output, so this must throw. */
+  const complain = (_file: number, vectors: number, count: number): never => {
+    const words = new Uint32Array(exports.memory.buffer, vectors >>> 0, 2 * count);
+    const text = Array.from({ length: count }, (_, index) =>
+      new TextDecoder().decode(heap.subarray(words[2 * index]!, words[2 * index]! + words[2 * index + 1]!)),
+    );
+    throw new Error(`wasm: ${text.join('').trim().slice(0, 200)}`);
+  };
   const imports = {
     env: {
       abort,
@@ -41,7 +49,7 @@ function instantiate(module: WebAssembly.Module) {
       emscripten_get_heap_max: () => HEAP_MAX_BYTES,
       emscripten_resize_heap: resize,
     },
-    wasi_snapshot_preview1: { fd_close: () => EBADF, fd_seek: () => EBADF, fd_write: () => EBADF },
+    wasi_snapshot_preview1: { fd_close: () => EBADF, fd_seek: () => EBADF, fd_write: complain },
   };
   const exports = new WebAssembly.Instance(module, imports).exports as Exports;
   heap = new Uint8Array(exports.memory.buffer);
@@ -63,9 +71,9 @@ function instantiate(module: WebAssembly.Module) {
       call('stackRestore')(top);
       return result;
     };
-  /** tfjs does not look whether it got memory, and would write over address 0. */
+  /** tfjs does not look whether it got memory: it would write over address 0, and sizes wrap at 2^32. */
   const allocate = (lengthBytes: number): number => {
-    const address = call('malloc')(lengthBytes);
+    const address = lengthBytes > HEAP_MAX_BYTES ? 0 : call('malloc')(lengthBytes);
     if (address === 0) throw new Error(`wasm: no memory for ${lengthBytes} bytes`);
     return address;
   };

@@ -128,3 +128,16 @@ export function overflowingContent(): ReleaseContent {
   const probeWeights = new Float32Array(content.guard.probeWeights.length).fill(3e38);
   return { ...content, weights, guard: { ...content.guard, probeWeights, probeBias: new Float32Array(2) } };
 }
+
+/** Its widest layer has more activations than the WASM heap can hold. */
+export function oversizedContent(): ReleaseContent {
+  const wide = { top: 1024, bottom: 1024, left: 1024, right: 1024 };
+  const layers: Layer[] = [
+    { ...plain, type: 'conv2d', name: 'conv', inputs: ['images'], filters: 2, kernelSize: pair(3), bias: false },
+    { type: 'relu', name: 'trunk', inputs: ['conv'] },
+    { ...plain, type: 'conv2d', name: 'wide', inputs: ['trunk'], filters: 300, kernelSize: pair(1), padding: wide },
+    { type: 'globalAveragePool', name: 'pool', inputs: ['wide'] },
+    { type: 'dense', name: 'logits', inputs: ['pool'], units: 3, bias: true },
+  ];
+  return contentOf({ schemaVersion: 1, input, labelNames, layers, output: 'logits' }, 'trunk', 1);
+}

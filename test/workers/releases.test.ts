@@ -20,6 +20,7 @@ import {
   type Bundle,
   type Edge,
 } from './edge.ts';
+import { oversizedContent } from './networks.ts';
 
 const key = await createKey();
 const good = await signedRelease(key, testContent(1));
@@ -216,6 +217,17 @@ describe('rolling out', () => {
     await corrupt(edge, good.digest, 'weights.safetensors');
     expect(refusalOf(await activate(edge, good.digest))).toMatch(/^422 release_refused: .*weights\.safetensors/);
     expect(rolloutResponse.parse((await admin(edge, '/v1/rollouts')).body).stable).toBeNull();
+  });
+
+  test('a release too large to run is not activated, and what served before goes on serving', async () => {
+    const edge = await start();
+    const oversized = await signedRelease(key, oversizedContent());
+    for (const release of [good, oversized]) await publish(edge, release);
+    await activate(edge, good.digest);
+    const message = 'it could not be loaded: Error: wasm: no memory for 5072563200 bytes';
+    const refused = `422 release_refused: release ${oversized.digest}: ${message}`;
+    expect(refusalOf(await activate(edge, oversized.digest))).toBe(refused);
+    expect(await served(edge)).toBe(good.digest);
   });
 
   test('a worker whose next release went bad keeps serving the last one, raises an alert, and serves the next once it is whole', async () => {
