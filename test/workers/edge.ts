@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -115,4 +116,22 @@ export const activate = (edge: Edge, digest: string): Promise<Answer> =>
 export function refusalOf({ status, body }: Answer): string {
   const { code, message } = errorResponse.parse(body).error;
   return `${status} ${code}: ${message}`;
+}
+
+/** Sends a request whose body never ends, and answers the status: a limit must be enforced without waiting for the rest. */
+export function statusOfUnfinished(
+  edge: Edge,
+  method: string,
+  path: string,
+  headers: Record<string, string>,
+  body: string,
+): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const outgoing = request(new URL(path, edge.url), { method, headers }, (response) => {
+      resolve(response.statusCode!);
+      outgoing.destroy();
+    });
+    outgoing.on('error', reject);
+    outgoing.write(body);
+  });
 }

@@ -37,7 +37,14 @@ function contentOf(network: Network, cut: string, scale: number): ReleaseContent
   };
 }
 
-/** A network in which every layer type and every kind of padding occurs. */
+/** The activations that run in one kernel with the layer before them. */
+const fusable = ['relu', 'relu6', 'elu', 'leakyRelu'] as const;
+const activated = (type: (typeof fusable)[number], input: string): Layer => {
+  const layer = { name: `${input}/active`, inputs: [input] as [string] };
+  return type === 'leakyRelu' ? { type, alpha: 0.2, ...layer } : { type, ...layer };
+};
+
+/** A network in which every layer type, every fused activation and every kind of padding occurs. */
 export function everyLayerContent(): ReleaseContent {
   const activations = [
     'relu',
@@ -80,7 +87,30 @@ export function everyLayerContent(): ReleaseContent {
       dilations: pair(2),
       bias: false,
     },
-    { type: 'concat', name: 'joined', inputs: ['depthwise', 'grouped', 'dilated'] },
+    ...fusable.flatMap((activation): Layer[] => [
+      { ...plain, type: 'conv2d', name: `${activation}/conv`, inputs: ['sum'], filters: 3, kernelSize: pair(3) },
+      activated(activation, `${activation}/conv`),
+      {
+        ...plain,
+        type: 'conv2d',
+        name: `${activation}/depthwise`,
+        inputs: ['sum'],
+        filters: 4,
+        kernelSize: pair(3),
+        groups: 4,
+      },
+      activated(activation, `${activation}/depthwise`),
+    ]),
+    {
+      type: 'concat',
+      name: 'joined',
+      inputs: [
+        'depthwise',
+        'grouped',
+        'dilated',
+        ...fusable.flatMap((activation) => [`${activation}/conv/active`, `${activation}/depthwise/active`]),
+      ],
+    },
     { type: 'pad', name: 'padded', inputs: ['joined'], padding: sides },
     {
       ...plain,
@@ -100,9 +130,12 @@ export function everyLayerContent(): ReleaseContent {
     { type: 'flatten', name: 'flat', inputs: ['highest'] },
     { type: 'flatten', name: 'flatAverage', inputs: ['average'] },
     { type: 'concat', name: 'features', inputs: ['means', 'maxima', 'flat', 'flatAverage'] },
-    { type: 'dense', name: 'hidden', inputs: ['features'], units: 12, bias: true },
-    { type: 'elu', name: 'hiddenElu', inputs: ['hidden'] },
-    { type: 'reshape', name: 'square', inputs: ['hiddenElu'], shape: [2, 2, 3] },
+    ...fusable.flatMap((activation): Layer[] => [
+      { type: 'dense', name: `${activation}/dense`, inputs: ['features'], units: 3, bias: true },
+      activated(activation, `${activation}/dense`),
+    ]),
+    { type: 'concat', name: 'hidden', inputs: fusable.map((activation) => `${activation}/dense/active`) },
+    { type: 'reshape', name: 'square', inputs: ['hidden'], shape: [2, 2, 3] },
     { type: 'globalAveragePool', name: 'pooled', inputs: ['square'] },
     { type: 'softmax', name: 'soft', inputs: ['pooled'] },
     { type: 'dense', name: 'logits', inputs: ['soft'], units: 3, bias: false },

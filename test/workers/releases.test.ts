@@ -1,4 +1,3 @@
-import { request } from 'node:http';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,6 +14,7 @@ import {
   releaseForm,
   secrets,
   startEdge,
+  statusOfUnfinished,
   TOKENS,
   type Answer,
   type Bundle,
@@ -183,15 +183,7 @@ describe('publishing', () => {
       'content-type': 'multipart/form-data; boundary=y',
       'content-length': String((64 << 20) + 1),
     };
-    const status = await new Promise((resolve, reject) => {
-      const url = new URL(`/v1/releases/${good.digest}`, shared.url);
-      const outgoing = request(url, { method: 'PUT', headers }, (response) => {
-        resolve(response.statusCode);
-        outgoing.destroy();
-      });
-      outgoing.on('error', reject);
-      outgoing.write('-');
-    });
+    const status = await statusOfUnfinished(shared, 'PUT', `/v1/releases/${good.digest}`, headers, '-');
     expect(status).toBe(413);
   });
 
