@@ -19,8 +19,9 @@ export async function openEngine(choice: EngineChoice): Promise<Result<Engine>> 
   // Also keeps tfjs from recommending its native package on the first use of the cpu backend.
   enableProdMode();
   registerGradients();
-  if (choice === 'webgpu' || (choice === 'auto' && (await hasGpu()))) {
-    const opened = await openWebgpu();
+  const adapter = choice === 'wasm' ? undefined : await findAdapter();
+  if (adapter && (choice === 'webgpu' || (adapter.found === 'adapter' && !adapter.software))) {
+    const opened = await openWebgpu(adapter);
     return opened.ok ? success({ kind: 'webgpu', device: opened.value, threads: 1 }) : opened;
   }
   const opened = await openWasm();
@@ -32,14 +33,9 @@ export async function openEngine(choice: EngineChoice): Promise<Result<Engine>> 
   });
 }
 
-/** Releases what keeps the process alive; the engine is unusable afterwards. */
+/** Lets the process end once its work is done; the engine may be opened again. */
 export function closeEngine(engine: Engine): void {
   if (engine.kind === 'webgpu') closeWebgpu();
-}
-
-async function hasGpu(): Promise<boolean> {
-  const report = await findAdapter();
-  return report.found === 'adapter' && !report.software;
 }
 
 // Every thread holds its own copy of the data and of the heap, so many more would cost memory first.

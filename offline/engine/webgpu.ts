@@ -1,5 +1,5 @@
 /** The tfjs WebGPU backend in Node, over Dawn (npm package `webgpu`, an optional dependency). */
-import { engine, removeBackend, setBackend } from '@tensorflow/tfjs-core';
+import { engine, findBackend, setBackend } from '@tensorflow/tfjs-core';
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -24,22 +24,23 @@ export async function findAdapter(): Promise<AdapterReport> {
 }
 
 /** Makes WebGPU the current backend, on a software adapter too; gives the adapter's name or what is missing with its remedy. */
-export async function openWebgpu(): Promise<Result<string>> {
-  const report = await findAdapter();
+export async function openWebgpu(report: AdapterReport): Promise<Result<string>> {
   if (report.found !== 'adapter') return failure(`webgpu: ${adapterRemedy(report)}, or use --engine wasm`);
-  const { create, globals } = await import('webgpu');
-  Object.assign(globalThis, globals);
-  Object.defineProperty(navigatorObject, 'gpu', { value: create([]), configurable: true, writable: true });
-  // The backend registers itself on import, and only where navigator.gpu exists.
-  await import('@tensorflow/tfjs-backend-webgpu');
+  const alreadyOpen = findBackend('webgpu') !== null;
+  if (!alreadyOpen) {
+    const { create, globals } = await import('webgpu');
+    Object.assign(globalThis, globals);
+    Object.defineProperty(navigatorObject, 'gpu', { value: create([]), configurable: true, writable: true });
+    // The backend registers itself on import, and only where navigator.gpu exists.
+    await import('@tensorflow/tfjs-backend-webgpu');
+  }
   if (!(await setBackend('webgpu'))) return failure(`webgpu: ${report.name} does not open; use --engine wasm`);
-  watchErrors((engine().backend as unknown as { device: GPUDevice }).device);
+  if (!alreadyOpen) watchErrors((engine().backend as unknown as { device: GPUDevice }).device);
   return success(report.name);
 }
 
-/** Lets the process end: Dawn keeps it alive as long as `navigator.gpu` exists. */
+/** Lets the process end: Dawn may keep it alive as long as `navigator.gpu` exists. */
 export function closeWebgpu(): void {
-  removeBackend('webgpu');
   delete navigatorObject.gpu;
 }
 
