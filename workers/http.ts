@@ -1,6 +1,7 @@
 /** The edges of HTTP: refusals, bounded bodies and JSON. */
 import type * as z from 'zod';
 import type { Context } from 'hono';
+import { BODY_LIMIT_BYTES } from '../src/api.ts';
 import type { Env } from './env.ts';
 
 /** What every handler gets: the bindings, the request's id, and who asks (a role and the start of the token's digest). */
@@ -37,27 +38,41 @@ export function expectMediaType(request: Request, expected: readonly string[]): 
 const tooLarge = (limitBytes: number) =>
   new Refusal(413, 'body_too_large', `body: expected at most ${limitBytes} bytes, got more`);
 
-/** Reads a body of at most `limitBytes`: the declared length is checked first, the real one while reading. */
-export async function readBody(request: Request, limitBytes: number): Promise<Uint8Array<ArrayBuffer>> {
+/** The chunks of a body of at most `limitBytes`: the declared length is checked first, the real one while reading. */
+async function* chunksOf(request: Request, limitBytes: number): AsyncGenerator<Uint8Array> {
   if (Number(request.headers.get('content-length') ?? 0) > limitBytes) throw tooLarge(limitBytes);
-  const chunks: Uint8Array[] = [];
   let length = 0;
-  const reader = (request.body as ReadableStream<Uint8Array> | null)?.getReader();
-  for (let chunk = await reader?.read(); chunk?.value; chunk = await reader?.read()) {
-    length += chunk.value.length;
-    if (length > limitBytes) {
-      await reader?.cancel();
-      throw tooLarge(limitBytes);
-    }
-    chunks.push(chunk.value);
+  for await (const chunk of (request.body as ReadableStream<Uint8Array> | null) ?? []) {
+    length += chunk.length;
+    if (length > limitBytes) throw tooLarge(limitBytes);
+    yield chunk;
   }
-  const body = new Uint8Array(length);
+}
+
+/** Reads a body, or refuses with 413 when it is longer than `limitBytes`. */
+export async function readBody(request: Request, limitBytes: number): Promise<Uint8Array<ArrayBuffer>> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of chunksOf(request, limitBytes)) chunks.push(chunk);
+  const body = new Uint8Array(chunks.reduce((total, { length }) => total + length, 0));
   let offset = 0;
   for (const chunk of chunks) {
     body.set(chunk, offset);
     offset += chunk.length;
   }
   return body;
+}
+
+/**
+ * Reads and drops a body that a refusal left unread: the connection closes after the answer, and a client that is still sending then
+ * never sees it. What is larger than any body may be is cut off.
+ */
+export async function drain(request: Request): Promise<void> {
+  if (!request.body || request.bodyUsed) return;
+  try {
+    for await (const _ of chunksOf(request, BODY_LIMIT_BYTES.release));
+  } catch {
+    // The client is gone, or sends more than anybody may.
+  }
 }
 
 /** Parses a JSON body against a schema: 400 when it is not JSON, 422 when it does not fit. */

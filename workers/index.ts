@@ -5,7 +5,7 @@ import { getRollout, listAlerts, listReleases, postRollout, putRelease } from '.
 import { authorize } from './auth.ts';
 import { classify, classifyBatch } from './classify.ts';
 import type { Env } from './env.ts';
-import { Refusal, type Call } from './http.ts';
+import { drain, Refusal, type Call } from './http.ts';
 import { activeModel } from './releases.ts';
 
 export { AlertsObject } from './alerts.ts';
@@ -35,6 +35,7 @@ const app = new Hono<{ Bindings: Env; Variables: { requestId: string; actor: str
 app.use(async (c, next) => {
   c.set('requestId', c.req.header('cf-ray') ?? crypto.randomUUID());
   await next();
+  await drain(c.req.raw);
   c.header('x-request-id', c.get('requestId'));
   c.header('cache-control', 'no-store');
   c.header('x-content-type-options', 'nosniff');

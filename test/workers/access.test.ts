@@ -63,6 +63,14 @@ describe('who may call what', () => {
     expect((await edge.send('GET', '/v1/alerts', { token: sha256(TOKENS.admin) })).status).toBe(401);
   });
 
+  test('a refused client gets its answer even while it is still sending a large body', async () => {
+    const body = new Uint8Array(20_000_000);
+    for (let attempt = 0; attempt < 5; attempt += 1) {
+      const answer = await edge.send('PUT', '/v1/releases/x', { token: 'unknown', body, type: 'multipart/form-data' });
+      expect(answer.status).toBe(401);
+    }
+  });
+
   test('during a rotation two tokens of a role hold, and a malformed digest matches nothing', async () => {
     const edge = await start({ ADMIN_TOKEN_SHA256: `${sha256('old')}, ${sha256('new').toUpperCase()},nonsense,` });
     for (const token of ['old', 'new']) expect((await edge.send('GET', '/v1/alerts', { token })).status).toBe(200);
