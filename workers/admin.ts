@@ -13,7 +13,15 @@ import {
 import { RELEASE_FILES, SIGNATURE_FILE } from '../src/release/manifest.ts';
 import { readAlerts } from './alerts.ts';
 import { expectMediaType, firstIssue, parseJson, readBody, Refusal, type Call } from './http.ts';
-import { noteRollout, releaseExists, releaseModel, storedReleases, storeRelease, verifyFiles } from './releases.ts';
+import {
+  noteRollout,
+  readRelease,
+  releaseExists,
+  releaseModel,
+  storedReleases,
+  storeRelease,
+  verifyFiles,
+} from './releases.ts';
 import { changeRollout, readRollout } from './rollout.ts';
 
 /** PUT /v1/releases/{digest} */
@@ -67,10 +75,11 @@ export async function postRollout(c: Call): Promise<Response> {
   if (!(await releaseExists(c.env, digest))) {
     throw new Refusal(404, 'unknown_release', `digest: no release ${digest} is stored`);
   }
-  const model = await releaseModel(c.env, c.executionCtx, digest);
+  const release = await readRelease(c.env, digest);
+  const model = release.ok ? await releaseModel(c.env, c.executionCtx, digest) : release;
   if (!model.ok) throw new Refusal(422, 'release_refused', model.error);
   const rollout = await changeRollout(c.env, { type: 'activate', digest, actor: c.get('actor'), reason });
-  noteRollout(rollout.stable);
+  noteRollout(rollout);
   return c.json(rollout satisfies z.infer<typeof rolloutResponse>);
 }
 

@@ -3,6 +3,7 @@ import { RELEASE_FILES, SIGNATURE_FILE } from '../src/release/manifest.ts';
 import { openRelease, type Release } from '../src/release/release.ts';
 import type { ReleaseFiles, Subtle } from '../src/release/signature.ts';
 import { failure, success, type Result } from '../src/result.ts';
+import type { Rollout } from '../src/rollout/rollout.ts';
 import { raise } from './alerts.ts';
 import type { Env, Waiter } from './env.ts';
 import { disposeModel, loadModel, type Model } from './model.ts';
@@ -11,12 +12,13 @@ import { readRollout } from './rollout.ts';
 /** The rollout is read again in the background after the first age, and before answering after the second. */
 const ROLLOUT_STALE_MS = 5_000;
 const ROLLOUT_MAX_AGE_MS = 10_000;
+const ROLLOUT_PATIENCE_MS = 2_000;
 const MODEL_LIMIT = 2;
 const REFUSAL_RETRY_MS = 30_000;
 
 /** What this isolate knows. Every load is shared by the requests that wait for it. */
 const isolate: {
-  rollout?: { stable: string | null; readAtMs: number };
+  rollout?: { revision: number; stable: string | null; readAtMs: number };
   reading?: Promise<void> | undefined;
   models: Map<string, Model>;
   loads: Map<string, Promise<Result<Model>>>;
@@ -102,14 +104,19 @@ export async function releaseModel(env: Env, waiter: Waiter, digest: string): Pr
   return load;
 }
 
-async function readModel(env: Env, digest: string): Promise<Result<Model>> {
+/** A stored release, read from R2 and verified. */
+export async function readRelease(env: Env, digest: string): Promise<Result<Release>> {
   const files = new Map<string, Uint8Array>();
   for (const name of [...RELEASE_FILES, SIGNATURE_FILE]) {
     const object = await env.RELEASES.get(key(digest, name));
     if (!object) return failure(`release ${digest}: ${name} is not stored`);
     files.set(name, new Uint8Array(await object.arrayBuffer()));
   }
-  const release = await verifyFiles(env, files, digest);
+  return verifyFiles(env, files, digest);
+}
+
+async function readModel(env: Env, digest: string): Promise<Result<Model>> {
+  const release = await readRelease(env, digest);
   if (!release.ok) return release;
   const model = await loadModel(release.value);
   isolate.models.set(digest, model);
@@ -127,9 +134,10 @@ const unexpired = (model: Model): Result<Model> =>
     ? success(model)
     : failure(`release ${model.digest}: it expired at ${new Date(model.expiresAtMs).toISOString()}`);
 
-/** Notes what the rollout says now, so that the isolate that changed it need not ask. */
-export function noteRollout(stable: string | null): void {
-  isolate.rollout = { stable, readAtMs: Date.now() };
+/** Notes what the rollout says now, so that the isolate that changed it need not ask; an answer that was overtaken changes nothing. */
+export function noteRollout({ revision, stable }: Rollout): void {
+  if (revision < (isolate.rollout?.revision ?? 0)) return;
+  isolate.rollout = { revision, stable, readAtMs: Date.now() };
 }
 
 /** The digest that the rollout names, at most 10 s old; older when the object cannot be reached, undefined when it never could. */
@@ -137,11 +145,11 @@ async function stableDigest(env: Env, waiter: Waiter): Promise<string | null | u
   const ageMs = isolate.rollout ? Date.now() - isolate.rollout.readAtMs : Infinity;
   if (ageMs < ROLLOUT_STALE_MS) return isolate.rollout?.stable;
   isolate.reading ??= readRollout(env)
-    .then(({ stable }) => noteRollout(stable))
+    .then(noteRollout)
     .catch((error: unknown) => console.error(JSON.stringify({ event: 'rollout_not_read', error: String(error) })))
     .finally(() => (isolate.reading = undefined));
   waiter.waitUntil(isolate.reading);
-  if (ageMs >= ROLLOUT_MAX_AGE_MS) await isolate.reading;
+  if (ageMs >= ROLLOUT_MAX_AGE_MS) await Promise.race([isolate.reading, scheduler.wait(ROLLOUT_PATIENCE_MS)]);
   return isolate.rollout?.stable;
 }
 

@@ -6,6 +6,7 @@
  * an async function: it answers `then` with a request.
  */
 import { createDurable, proxyDurable } from 'itty-durable';
+import { rolloutResponse } from '../src/api.ts';
 import { emptyRollout, step, type Rollout, type RolloutEvent } from '../src/rollout/rollout.ts';
 import type { Env } from './env.ts';
 
@@ -35,13 +36,13 @@ export class RolloutObject extends Durable {
   }
 }
 
-type Remote = { current(): Promise<Rollout>; apply(encoded: string): Promise<Rollout> };
+type Remote = { current(): Promise<unknown>; apply(encoded: string): Promise<unknown> };
 const remote = (env: Env): Remote =>
   proxyDurable(env.ROLLOUT, { name: 'ROLLOUT', parse: true }).get('rollout') as Remote;
 
-/** The stored rollout. */
-export const readRollout = (env: Env): Promise<Rollout> => remote(env).current();
+/** The stored rollout; rejects when the object cannot be reached or answers something else. */
+export const readRollout = async (env: Env): Promise<Rollout> => rolloutResponse.parse(await remote(env).current());
 
 /** Applies one event to the stored rollout and answers the new one. */
-export const changeRollout = (env: Env, request: RolloutRequest): Promise<Rollout> =>
-  remote(env).apply(encodeURIComponent(JSON.stringify(request)));
+export const changeRollout = async (env: Env, request: RolloutRequest): Promise<Rollout> =>
+  rolloutResponse.parse(await remote(env).apply(encodeURIComponent(JSON.stringify(request))));

@@ -75,16 +75,19 @@ async function corrupt(edge: Edge, digest: string, name: string): Promise<void> 
   await bucket.put(path, bytes);
 }
 
-/** Makes the rollout object name a release that nobody verified, as if it had gone bad after it was activated. */
-async function activateUnseen(edge: Edge, digest: string): Promise<void> {
+/** Speaks to the rollout object behind the worker's back. */
+async function tellRollout(edge: Edge, path: string, content: unknown): Promise<void> {
   const objects = await edge.miniflare.getDurableObjectNamespace('ROLLOUT');
-  const event = { type: 'activate', digest, actor: 'test', reason: 'behind the back of the worker' };
-  const content = JSON.stringify([encodeURIComponent(JSON.stringify(event))]);
-  const response = await objects
-    .get(objects.idFromName('rollout'))
-    .fetch('https://object/do/call/apply', { headers: { 'do-content': content } });
-  expect(response.status).toBe(200);
+  const headers = { 'do-content': JSON.stringify(content) };
+  const response = await objects.get(objects.idFromName('rollout')).fetch(`https://object/do/${path}`, { headers });
+  expect(response.ok).toBe(true);
 }
+
+/** Makes the rollout name a release that nobody verified, as if it had gone bad after it was activated. */
+const activateUnseen = (edge: Edge, digest: string): Promise<void> =>
+  tellRollout(edge, 'call/apply', [
+    encodeURIComponent(JSON.stringify({ type: 'activate', digest, actor: 'test', reason: 'unseen' })),
+  ]);
 
 async function eventually(check: () => Promise<boolean>): Promise<void> {
   while (!(await check())) await new Promise((resolve) => setTimeout(resolve, 200));
@@ -203,12 +206,15 @@ describe('rolling out', () => {
     expect(await post({ canaryPercent: 100 })).toMatch(/^422 invalid_request: body: digest: /);
   });
 
-  test('a release that went bad in storage is not activated', async () => {
+  test('a release that went bad in storage is not activated, even where it is still in memory', async () => {
     const edge = await start();
-    await publish(edge, good);
+    for (const release of [good, other]) {
+      await publish(edge, release);
+      await activate(edge, release.digest);
+    }
     await corrupt(edge, good.digest, 'weights.safetensors');
     expect(refusalOf(await activate(edge, good.digest))).toMatch(/^422 release_refused: .*weights\.safetensors/);
-    expect(rolloutResponse.parse((await admin(edge, '/v1/rollouts')).body).stable).toBeNull();
+    expect(rolloutResponse.parse((await admin(edge, '/v1/rollouts')).body).stable).toBe(other.digest);
   });
 
   test('a release too large to run is not activated, and what served before goes on serving', async () => {
@@ -238,6 +244,18 @@ describe('rolling out', () => {
     expect(refused).toMatchObject({ severity: 'critical', count: 1, alert: { release: other.digest } });
     await publish(edge, other);
     expect(await served(edge)).toBe(other.digest);
+  }, 30_000);
+
+  test('a worker that cannot read the rollout goes on with what it last said', async () => {
+    const edge = await start();
+    await publish(edge, good);
+    await activate(edge, good.digest);
+    await tellRollout(edge, 'set/rollout', ['nonsense']);
+    await eventually(async () => {
+      expect(await served(edge)).toBe(good.digest);
+      return edge.logs.some((line) => line.includes('rollout_not_read'));
+    });
+    expect(await served(edge)).toBe(good.digest);
   }, 30_000);
 
   test('a cold worker does not serve a release that went bad, and says why', async () => {
