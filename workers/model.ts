@@ -97,9 +97,9 @@ function rows(matrix: Tensor): Float32Array[] {
 }
 
 function answer(logits: Float32Array): Answer {
+  if (!logits.every(Number.isFinite)) throw new Error('model: a logit is not a finite number');
   const label = logits.reduce((best, value, index) => (value > logits[best]! ? index : best), 0);
   const odds = Array.from(logits, (value) => Math.exp(value - logits[label]!));
   const total = odds.reduce((sum, value) => sum + value, 0);
-  if (!Number.isFinite(total)) throw new Error('model: a logit is not a finite number');
   return { label, scores: odds.map((value) => value / total) };
 }
