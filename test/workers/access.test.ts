@@ -1,19 +1,9 @@
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { bundleWorker, type Bundle } from '../../offline/serve.ts';
 import type { Alert } from '../../src/alert.ts';
 import { alertsResponse, errorResponse } from '../../src/api.ts';
 import { createKey, signedRelease, testContent } from '../support/release.ts';
-import {
-  activate,
-  bundleWorker,
-  publish,
-  refusalOf,
-  secrets,
-  sha256,
-  startEdge,
-  TOKENS,
-  type Bundle,
-  type Edge,
-} from './edge.ts';
+import { activate, publish, refusalOf, secrets, sha256, startEdge, TOKENS, type Edge } from './edge.ts';
 
 const key = await createKey();
 let bundle: Bundle;

@@ -1,21 +1,11 @@
 import jpeg from 'jpeg-js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { bundleWorker, type Bundle } from '../../offline/serve.ts';
 import { alertsResponse, batchResponse, BODY_LIMIT_BYTES, classifyResponse } from '../../src/api.ts';
 import { decodeImage, encodePng, toChannels } from '../../src/image.ts';
 import type { ReleaseContent } from '../../src/release/release.ts';
 import { createKey, signedRelease, testContent } from '../support/release.ts';
-import {
-  activate,
-  bundleWorker,
-  publish,
-  refusalOf,
-  secrets,
-  startEdge,
-  statusOfUnfinished,
-  TOKENS,
-  type Bundle,
-  type Edge,
-} from './edge.ts';
+import { activate, publish, refusalOf, secrets, startEdge, statusOfUnfinished, TOKENS, type Edge } from './edge.ts';
 import { everyLayerContent, overflowingContent } from './networks.ts';
 import { largestDifference, offlineAnswer } from './offline.ts';
 

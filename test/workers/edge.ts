@@ -1,43 +1,12 @@
 /** Runs the bundle that ships in real workerd, with real R2 and objects, as wrangler.toml binds them. */
-import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { request } from 'node:http';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { promisify } from 'node:util';
-import { convertV4MiniflareOptions, Miniflare } from 'miniflare';
-import { unstable_getMiniflareWorkerOptions } from 'wrangler';
+import { startWorker, type Bundle, type LocalWorker } from '../../offline/serve.ts';
 import { errorResponse } from '../../src/api.ts';
 import type { SigningKey } from '../../src/release/signature.ts';
 
 export const TOKENS = { classify: 'token-to-classify', publish: 'token-to-publish', admin: 'token-to-operate' };
 export const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
-
-type Module = { type: 'ESModule' | 'CompiledWasm'; path: string; contents: Uint8Array<ArrayBuffer> | string };
-export type Bundle = readonly Module[];
-
-/** What `wrangler deploy` would upload. */
-export async function bundleWorker(): Promise<Bundle> {
-  const folder = await mkdtemp(join(tmpdir(), 'trigger-guard-bundle-'));
-  try {
-    const wrangler = ['node_modules/wrangler/bin/wrangler.js', 'deploy', '--dry-run', '--outdir', folder];
-    const env = { ...process.env, WRANGLER_SEND_METRICS: 'false' };
-    await promisify(execFile)(process.execPath, wrangler, { env });
-    const wasm = (await readdir(folder)).filter((name) => name.endsWith('.wasm'));
-    return [
-      { type: 'ESModule', path: 'index.js', contents: await readFile(join(folder, 'index.js'), 'utf8') },
-      ...(await Promise.all(
-        wasm.map(async (path) => {
-          const contents = new Uint8Array(await readFile(join(folder, path)));
-          return { type: 'CompiledWasm', path, contents } as const;
-        }),
-      )),
-    ];
-  } finally {
-    await rm(folder, { recursive: true });
-  }
-}
 
 /** The variables of a worker that trusts one key and knows `TOKENS`. */
 export const secrets = (key: SigningKey): Record<string, string> => ({
@@ -48,9 +17,7 @@ export const secrets = (key: SigningKey): Record<string, string> => ({
 });
 
 export type Answer = { status: number; headers: Headers; body: unknown };
-export type Edge = {
-  miniflare: Miniflare;
-  url: URL;
+export type Edge = LocalWorker & {
   logs: string[];
   /** Sends a request and reads its JSON answer; `body` that is no bytes, text or form goes as JSON. */
   send(method: string, path: string, options?: { token?: string; body?: unknown; type?: string }): Promise<Answer>;
@@ -62,21 +29,13 @@ export async function startEdge(
   bindings: Record<string, string>,
   { folder, unalerted }: { folder?: string; unalerted?: boolean } = {},
 ): Promise<Edge> {
-  const { workerOptions } = unstable_getMiniflareWorkerOptions('wrangler.toml');
-  const objects = workerOptions.durableObjects as Record<string, unknown>;
   const logs: string[] = [];
-  const options = {
-    ...workerOptions,
-    modules: [...bundle],
-    bindings: { ...(workerOptions.bindings as Record<string, string>), ...bindings },
-    durableObjects: unalerted ? { ROLLOUT: objects['ROLLOUT'] } : objects,
-    resourcePersistencePath: folder,
-    handleStructuredLogs: ({ message }: { message: string }) => logs.push(message),
-  };
-  const miniflare = new Miniflare(
-    convertV4MiniflareOptions(options as Parameters<typeof convertV4MiniflareOptions>[0]),
-  );
-  const url = await miniflare.ready;
+  const { miniflare, url } = await startWorker(bundle, {
+    variables: bindings,
+    ...(folder !== undefined && { folder }),
+    onLog: (message) => logs.push(message),
+    omittedObjects: unalerted ? ['ALERTS'] : [],
+  });
   const send: Edge['send'] = async (method, path, { token, body, type } = {}) => {
     const raw =
       body === undefined || typeof body === 'string' || body instanceof Uint8Array || body instanceof FormData;

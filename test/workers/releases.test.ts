@@ -2,13 +2,13 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { bundleWorker, type Bundle } from '../../offline/serve.ts';
 import { alertsResponse, classifyResponse, releasesResponse, rolloutResponse } from '../../src/api.ts';
 import { RELEASE_FILES, SIGNATURE_FILE } from '../../src/release/manifest.ts';
 import type { ReleaseContent } from '../../src/release/release.ts';
 import { createKey, signedRelease, testContent } from '../support/release.ts';
 import {
   activate,
-  bundleWorker,
   publish,
   refusalOf,
   releaseForm,
@@ -17,7 +17,6 @@ import {
   statusOfUnfinished,
   TOKENS,
   type Answer,
-  type Bundle,
   type Edge,
 } from './edge.ts';
 import { oversizedContent } from './networks.ts';
