@@ -1,0 +1,100 @@
+import type { Command } from 'commander';
+import { stat } from 'node:fs/promises';
+import * as z from 'zod';
+import type { SigningKey } from '../../src/release/signature.ts';
+import { closeEngine } from '../engine/engine.ts';
+import { uninterrupted } from '../interrupt.ts';
+import { loadOrCreateKey } from '../keys.ts';
+import { digestModel, loadModel, type Model } from '../model.ts';
+import { showProgress } from '../progress.ts';
+import { purify, type Purified } from '../purify.ts';
+import { writeRelease } from '../release.ts';
+import { formatRelease, releaseJson } from '../report/purified.ts';
+import { formatScan, scanJson } from '../report/scanned.ts';
+import { list } from '../report/text.ts';
+import { engine, flag, parseFlags, seed, share } from './flags.ts';
+import { accept, EXIT, print, Stop } from './outcome.ts';
+import { defaultKeyFile, expectPlace, readImages, say, startEngine } from './setup.ts';
+
+const unlearning = ['late', 'ascent'] as const;
+const schema = z.object({
+  clean: z.string(),
+  out: z.string(),
+  seed,
+  engine,
+  unlearn: z.enum(unlearning, { error: `one of ${unlearning.join(', ')}` }),
+  falsePositiveRate: share(),
+  key: z.string().optional(),
+  force: flag,
+  json: flag,
+});
+
+/** `purify MODEL`: exit 3 when the gate failed; without a backdoor nothing is written and the model stays as it is. */
+export function addPurify(program: Command): void {
+  program
+    .command('purify')
+    .description('recover the triggers of a model, unlearn them, and write a signed release that watches for them')
+    .argument('<MODEL>', 'model directory: network.json and weights.safetensors')
+    .requiredOption('--clean <DATA>', 'clean images of every label')
+    .requiredOption('--out <DIR>', 'new or empty directory for the release')
+    .option('--seed <N>', 'makes the run repeatable on one engine', '1')
+    .option('--engine <NAME>', 'auto, wasm or webgpu', 'auto')
+    .option('--unlearn <HOW>', 'late (the head behind a frozen trunk) or ascent (all layers, as in the paper)', 'late')
+    .option('--false-positive-rate <RATE>', 'share of clean images that the guard may flag', '0.005')
+    .option('--key <FILE>', 'signing key, made on first use (default: $TRIGGER_GUARD_KEY or the user configuration)')
+    .option('--force', 'write the release even if it fails its gate; its manifest says so')
+    .option('--json', 'print one JSON document')
+    .action(runPurify);
+}
+
+async function runPurify(directory: string, options: unknown): Promise<void> {
+  const flags = parseFlags(schema, options);
+  await expectPlace(flags.out);
+  const model = accept(await loadModel(directory));
+  const images = await readImages(flags.clean, model.network, true);
+  const key = await signingKey(flags.key ?? defaultKeyFile());
+  const opened = await startEngine(flags.engine);
+  const { unlearn, falsePositiveRate, force } = flags;
+  const progress = showProgress(process.stderr);
+  const how = { engine: opened, seed: flags.seed, progress, unlearn, falsePositiveRate, force, now: new Date() };
+  const purified = await purify(model, images, how);
+  closeEngine(opened);
+  const digest = purified.outcome === 'purified' ? await write(flags.out, purified, key) : undefined;
+  const json = purifiedJson(purified, model, digest === undefined ? undefined : { directory: flags.out, digest });
+  print(flags.json, json, () => formatPurified(purified, model, `Release ${digest} written to ${flags.out}`));
+  if (purified.outcome === 'gate-failed') process.exitCode = EXIT.gateFailed;
+}
+
+async function signingKey(file: string): Promise<SigningKey> {
+  const isNew = await stat(file).then(
+    () => false,
+    () => true,
+  );
+  const key = accept(await loadOrCreateKey(file));
+  if (isNew) say(`key     a new signing key is in ${file}, its public key in ${file}.pub`);
+  return key;
+}
+
+async function write(out: string, { content }: Purified & { outcome: 'purified' }, key: SigningKey): Promise<string> {
+  const written = await uninterrupted(() => writeRelease(out, content, key));
+  if (!written.ok) throw new Stop(written.error);
+  return written.value.digest;
+}
+
+function purifiedJson(purified: Purified, model: Model, release: { directory: string; digest: string } | undefined) {
+  const { outcome, scan } = purified;
+  const shared = { outcome, ...scanJson(scan, model.network.labelNames) };
+  if (outcome === 'nothing-found') return { ...shared, victimDigest: digestModel(model) };
+  if (outcome === 'gate-failed') return { ...shared, failures: purified.failures };
+  return { ...shared, ...release, ...releaseJson(purified.content) };
+}
+
+function formatPurified(purified: Purified, model: Model, written: string): string {
+  const scanned = formatScan(purified.scan, model.network.labelNames);
+  if (purified.outcome === 'purified') return `${scanned}\n\n${formatRelease(purified.content)}\n\n${written}`;
+  if (purified.outcome === 'gate-failed') {
+    return `${scanned}\n\nThe gate failed, no release was written (--force would):\n${list(purified.failures)}`;
+  }
+  const same = `the model stays as it is (digest ${digestModel(model)})`;
+  return `${scanned}\n\nNo backdoor was found: ${same}, and nothing was written.`;
+}

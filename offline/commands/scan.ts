@@ -1,0 +1,37 @@
+import type { Command } from 'commander';
+import * as z from 'zod';
+import { closeEngine } from '../engine/engine.ts';
+import { loadModel } from '../model.ts';
+import { showProgress } from '../progress.ts';
+import { formatScan, scanJson } from '../report/scanned.ts';
+import { scan } from '../scan.ts';
+import { engine, flag, parseFlags, seed } from './flags.ts';
+import { accept, EXIT, print } from './outcome.ts';
+import { readImages, startEngine } from './setup.ts';
+
+const schema = z.object({ clean: z.string(), seed, engine, json: flag });
+
+/** `scan MODEL`: exit 4 when a finding is graded backdoor, 0 otherwise. */
+export function addScan(program: Command): void {
+  program
+    .command('scan')
+    .description('find triggers in a model and grade them: backdoor (exit 4) or natural shortcut')
+    .argument('<MODEL>', 'model directory: network.json and weights.safetensors')
+    .requiredOption('--clean <DATA>', 'clean images of every label')
+    .option('--seed <N>', 'makes the run repeatable on one engine', '1')
+    .option('--engine <NAME>', 'auto, wasm or webgpu', 'auto')
+    .option('--json', 'print one JSON document')
+    .action(runScan);
+}
+
+async function runScan(directory: string, options: unknown): Promise<void> {
+  const flags = parseFlags(schema, options);
+  const model = accept(await loadModel(directory));
+  const images = await readImages(flags.clean, model.network, true);
+  const opened = await startEngine(flags.engine);
+  const found = await scan(model, images, { engine: opened, seed: flags.seed, progress: showProgress(process.stderr) });
+  closeEngine(opened);
+  const { labelNames } = model.network;
+  print(flags.json, scanJson(found, labelNames), () => formatScan(found, labelNames));
+  if (found.findings.some(({ grade }) => grade === 'backdoor')) process.exitCode = EXIT.backdoorFound;
+}

@@ -1,0 +1,49 @@
+/** What commands do before their work: read their files, open the engine, and make sure that the result has a place. */
+import { readdir } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import type { Network } from '../../src/network/network.ts';
+import { checkDataset, type Dataset } from '../data/dataset.ts';
+import { loadDataset } from '../data/load.ts';
+import { openEngine, type Engine, type EngineChoice } from '../engine/engine.ts';
+import { proveNumerics } from '../engine/numerics.ts';
+import { accept, EXIT, Stop } from './outcome.ts';
+
+/** Says something on stderr, where progress goes too. */
+export function say(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
+
+/** Loads images and fits them to a network. */
+export async function readImages(path: string, network: Network, requireEveryLabel: boolean): Promise<Dataset> {
+  const { input, labelNames } = network;
+  const expected = { ...input, labelNames, labelCount: labelNames.length, requireEveryLabel };
+  return accept(checkDataset(accept(await loadDataset(path)), expected, path));
+}
+
+/** Opens the engine and proves its numerics; wrong numbers end the command before they can do harm. */
+export async function startEngine(choice: EngineChoice): Promise<Engine> {
+  const opened = await openEngine(choice);
+  if (!opened.ok) throw new Stop(`--engine ${choice}: ${opened.error}`);
+  const engine = opened.value;
+  const proof = await proveNumerics();
+  if (!proof.ok) throw new Stop(`the engine computes wrong numbers: ${proof.error}`, EXIT.internalError);
+  say(`engine  ${engine.kind} on ${engine.device}, ${engine.threads} ${engine.threads === 1 ? 'thread' : 'threads'}`);
+  return engine;
+}
+
+/** Ends the command unless a directory is new or empty, so that long work is not done for nothing. */
+export async function expectPlace(directory: string): Promise<void> {
+  try {
+    if ((await readdir(directory)).length === 0) return;
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') return;
+    if (code !== 'ENOTDIR') throw new Stop(`--out ${directory}: cannot be read (${message})`);
+  }
+  throw new Stop(`--out ${directory}: expected a new or empty directory`);
+}
+
+/** The user's own signing key: $TRIGGER_GUARD_KEY, or a file in the user's configuration. */
+export const defaultKeyFile = (): string =>
+  process.env['TRIGGER_GUARD_KEY'] || join(homedir(), '.config', 'trigger-guard', 'signing-key.pem');

@@ -1,0 +1,39 @@
+/** What purifying did, for people and as JSON. */
+import type { Manifest } from '../../src/release/manifest.ts';
+import type { ReleaseContent } from '../../src/release/release.ts';
+import { counted, interval, list, percent, table } from './text.ts';
+
+/** The part of a release that is worth reading: figures before and after, the gate, the guard. */
+export function releaseJson({ manifest, guard }: ReleaseContent) {
+  const { metrics, gate, cut, provenance, createdAt, expiresAt } = manifest;
+  return { cut, metrics, gate, fingerprint: guard.fingerprint, provenance, createdAt, expiresAt };
+}
+
+/** The figures before and after with their 95 % intervals, what the guard promises, and what the gate let through by force. */
+export function formatRelease({ manifest, guard }: ReleaseContent): string {
+  const { metrics, cut, gate } = manifest;
+  const { falsePositiveRate, falsePositiveBound, triggers } = guard.fingerprint;
+  const bound = `at most ${percent(falsePositiveBound.upper)} with ${100 * falsePositiveBound.confidence} % confidence`;
+  const lines = [
+    'On clean images held back from unlearning, with 95 % intervals:',
+    table([['', 'before', 'after'], ...metricRows(metrics, manifest.network.labelNames)]),
+    '',
+    `The trunk ends at ${cut}: behind it the head was unlearned, and there the guard watches for ${counted(triggers.length, 'finding')}.`,
+    `The guard may flag ${percent(falsePositiveRate)} of clean images (${bound}, from ${falsePositiveBound.sampleSize} images).`,
+  ];
+  if (gate.passed) return lines.join('\n');
+  return [...lines, '', 'FORCED although the gate failed, as the manifest says:', list(gate.failures)].join('\n');
+}
+
+function metricRows({ victim, purified }: Manifest['metrics'], labelNames: readonly string[]): string[][] {
+  const recalls = victim.targetRecall.map(({ label, recall }) => {
+    const after = purified.targetRecall.find((item) => item.label === label);
+    return [`recall of ${label} (${labelNames[label]!})`, interval(recall), after ? interval(after.recall) : 'unknown'];
+  });
+  const success = [victim, purified].map(({ recoveredAttackSuccessRate }) => interval(recoveredAttackSuccessRate));
+  return [
+    ['clean accuracy', interval(victim.cleanAccuracy), interval(purified.cleanAccuracy)],
+    ['attack success of the recovered triggers', ...success],
+    ...recalls,
+  ];
+}
