@@ -8,6 +8,7 @@ import { promisify } from 'node:util';
 import type { Miniflare, V4MiniflareOptions } from 'miniflare';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const HOST = '127.0.0.1';
 const CONFIGURATION = join(ROOT, 'wrangler.toml');
 const WRANGLER = fileURLToPath(new URL('bin/wrangler.js', import.meta.resolve('wrangler/package.json')));
 
@@ -39,9 +40,11 @@ export async function bundleWorker(): Promise<Bundle> {
 /** A running worker; `miniflare.dispose()` stops it. */
 export type LocalWorker = { url: URL; miniflare: Miniflare };
 
+/** Variables and secrets of a worker, on top of those of wrangler.toml. */
+export type Variables = Readonly<Record<string, string>>;
+
 export type Serving = {
-  /** Variables and secrets, on top of those of wrangler.toml. */
-  variables: Readonly<Record<string, string>>;
+  variables: Variables;
   /** Where R2 and the objects are kept; without it they end with the worker. */
   folder?: string;
   /** Without it any free port is taken. */
@@ -55,21 +58,42 @@ export type Serving = {
 /** Starts a worker on 127.0.0.1. It stops with the process, which ends at once on an interrupt while a worker runs. */
 export async function startWorker(bundle: Bundle, serving: Serving): Promise<LocalWorker> {
   const { variables, folder, port = 0, onLog, omittedObjects = [] } = serving;
-  // Both take a second to load, which only those who serve should wait for.
-  const { convertV4MiniflareOptions, Miniflare } = await import('miniflare');
-  const { unstable_getMiniflareWorkerOptions } = await import('wrangler');
-  const { workerOptions } = unstable_getMiniflareWorkerOptions(CONFIGURATION);
-  const objects = Object.entries(workerOptions.durableObjects ?? {});
-  const options = {
-    ...workerOptions,
-    host: '127.0.0.1',
+  const options = await workerOptions(bundle, variables);
+  const objects = Object.entries(options.durableObjects);
+  const miniflare = await start({
+    ...options,
     port,
-    modules: [...bundle],
-    bindings: { ...(workerOptions.bindings as Record<string, string>), ...variables },
     durableObjects: Object.fromEntries(objects.filter(([name]) => !omittedObjects.includes(name))),
     resourcePersistencePath: folder,
     handleStructuredLogs: ({ message }: { message: string }) => onLog?.(message),
-  };
-  const miniflare = new Miniflare(convertV4MiniflareOptions(options as V4MiniflareOptions));
+  });
   return { url: await miniflare.ready, miniflare };
+}
+
+/**
+ * Starts one worker for each set of variables, all in one process: whatever slows one of them slows the others too, so that
+ * their times can be compared. They share one R2.
+ */
+export async function startTwins(bundle: Bundle, twins: readonly Variables[]): Promise<LocalWorker[]> {
+  const workers = [];
+  for (const [index, variables] of twins.entries()) {
+    const options = await workerOptions(bundle, variables);
+    workers.push({ ...options, name: `twin-${index}`, unsafeDirectSockets: [{ host: HOST, port: 0 }] });
+  }
+  const miniflare = await start({ workers, handleStructuredLogs: () => undefined });
+  await miniflare.ready;
+  return Promise.all(workers.map(async ({ name }) => ({ url: await miniflare.unsafeGetDirectURL(name), miniflare })));
+}
+
+async function workerOptions(bundle: Bundle, variables: Variables) {
+  // It takes a second to load, which only those who serve should wait for.
+  const { unstable_getMiniflareWorkerOptions } = await import('wrangler');
+  const { workerOptions: options } = unstable_getMiniflareWorkerOptions(CONFIGURATION);
+  const bindings = { ...(options.bindings as Record<string, string>), ...variables };
+  return { ...options, durableObjects: options.durableObjects ?? {}, modules: [...bundle], bindings };
+}
+
+async function start(options: object): Promise<Miniflare> {
+  const { convertV4MiniflareOptions, Miniflare } = await import('miniflare');
+  return new Miniflare(convertV4MiniflareOptions({ host: HOST, ...options } as V4MiniflareOptions));
 }

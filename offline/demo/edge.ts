@@ -1,0 +1,64 @@
+/** The demo's edge: local workers that serve the release, reached with fresh random tokens. */
+import { createHash, randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { accept } from '../commands/outcome.ts';
+import { publishRelease } from '../publish.ts';
+import { startTwins, startWorker, type Bundle, type LocalWorker, type Variables } from '../serve.ts';
+import type { Endpoint } from './http.ts';
+
+const roles = ['classify', 'publish', 'admin'] as const;
+type Tokens = Record<(typeof roles)[number], string>;
+
+export type Served = { bundle: Bundle; release: string; publicKey: Uint8Array };
+export type Edge = { classify: Endpoint; admin: Endpoint; stop(): Promise<void> };
+
+/** Starts a worker that keeps what it stores under `folder`, and publishes the release to it. */
+export async function startEdge(served: Served, folder: string, port: number): Promise<Edge> {
+  const tokens = newTokens();
+  const variables = variablesOf(tokens, served.publicKey);
+  const worker = await startWorker(served.bundle, { variables, folder: join(folder, 'edge'), port });
+  await publish(worker, served.release, tokens);
+  const { url, miniflare } = worker;
+  return {
+    classify: { url, token: tokens.classify },
+    admin: { url, token: tokens.admin },
+    stop: () => miniflare.dispose(),
+  };
+}
+
+/** Starts two workers that serve the same release, one with the guard and one without it, for as long as `work` takes. */
+export async function withTwins<T>(
+  served: Served,
+  work: (guarded: Endpoint, unguarded: Endpoint) => Promise<T>,
+): Promise<T> {
+  const tokens = newTokens();
+  const variables = variablesOf(tokens, served.publicKey);
+  const twins = await startTwins(
+    served.bundle,
+    ['on', 'off'].map((GUARD) => ({ ...variables, GUARD })),
+  );
+  try {
+    for (const twin of twins) await publish(twin, served.release, tokens);
+    const [guarded, unguarded] = twins.map(({ url }) => ({ url, token: tokens.classify }));
+    return await work(guarded!, unguarded!);
+  } finally {
+    await twins[0]!.miniflare.dispose();
+  }
+}
+
+async function publish({ url }: LocalWorker, release: string, tokens: Tokens): Promise<void> {
+  accept(await publishRelease(release, { url: url.href, token: tokens.publish, activate: true }));
+}
+
+const newTokens = (): Tokens =>
+  Object.fromEntries(roles.map((role) => [role, randomBytes(24).toString('base64url')])) as Tokens;
+
+function variablesOf(tokens: Tokens, publicKey: Uint8Array): Variables {
+  const hashes = roles.map((role) => {
+    return [`${role.toUpperCase()}_TOKEN_SHA256`, createHash('sha256').update(tokens[role]).digest('hex')];
+  });
+  return {
+    ...(Object.fromEntries(hashes) as Record<string, string>),
+    RELEASE_PUBLIC_KEYS: Buffer.from(publicKey).toString('base64'),
+  };
+}
