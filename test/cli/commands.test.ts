@@ -1,5 +1,5 @@
 /** Commands that do their work, through the real process: what they print, and what they leave behind. */
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
@@ -88,6 +88,27 @@ test('publish stores a release on a real worker and makes it serve; the token is
   expect(published.code).toBe(0);
   const { body } = await edge.send('GET', '/v1/releases', { token: TOKENS.admin });
   expect(releasesResponse.parse(body).releases).toMatchObject([{ digest: files.digest, active: true }]);
+});
+
+test('purify leaves a model without a backdoor as it was, writes no release, and says that it made a key', async () => {
+  const model = async (): Promise<string[]> =>
+    Promise.all(['network.json', 'weights.safetensors'].map((name) => readFile(files.at(`model/${name}`), 'base64')));
+  const before = await model();
+  const [key, out] = [files.at('keys/new.pem'), files.at('purified')];
+  const args = ['--clean', files.at('clean.safetensors'), '--out', out, '--engine', 'wasm', '--json'];
+  const ended = await run(['purify', files.at('model'), ...args], { TRIGGER_GUARD_KEY: key });
+  expect(jsonOf(ended)).toMatchObject({ outcome: 'nothing-found', limits: [expect.any(String), expect.any(String)] });
+  expect(ended.stderr).toContain(`a new signing key is in ${key}, its public key in ${key}.pub`);
+  expect((await stat(key)).mode & 0o777).toBe(0o600);
+  expect(await model()).toEqual(before);
+  await expect(stat(out)).rejects.toThrow('ENOENT');
+});
+
+test('scan prints what it found as one JSON document, and exits 0 where nothing is graded a backdoor', async () => {
+  const args = ['--clean', files.at('clean.safetensors'), '--engine', 'wasm', '--json'];
+  const { findings, screenings } = jsonOf(await run(['scan', files.at('model'), ...args]));
+  expect((findings as { grade: string }[]).map(({ grade }) => grade)).not.toContain('backdoor');
+  expect(screenings).toMatchObject([{ kind: 'blend' }, { kind: 'additive' }]);
 });
 
 test('doctor prints one JSON document', async () => {
