@@ -13,6 +13,7 @@ import { classifyAll, latestAlerts, type Answer } from './http.ts';
 const IMAGES = 300;
 const ALERTS = 5;
 
+/** `answeredTarget` counts images of other labels only. */
 type Asked = { asked: number; flagged: number; answeredTarget: number };
 export type HttpFigures = {
   clean: Asked;
@@ -37,16 +38,22 @@ export async function askOverHttp(
   };
   const cleanAnswers = await classifyAll(edge.classify, cleanImages, half(0));
   const triggeredAnswers = await classifyAll(edge.classify, triggeredImages, half(cleanImages.count));
-  const count = (answers: Answer[]): Asked => ({
+  const count = (answers: Answer[], { labels }: Dataset): Asked => ({
     asked: answers.length,
     flagged: answers.filter(isFlagged).length,
-    answeredTarget: answers.filter(({ label }) => label === targetLabel).length,
+    answeredTarget: answers.filter(({ label }, index) => label === targetLabel && labels[index] !== label).length,
   });
   const disagreeing =
     (await countDisagreeing(cleanAnswers, content, cleanImages)) +
     (await countDisagreeing(triggeredAnswers, content, triggeredImages));
   const alerts = await latestAlerts(edge.admin, ALERTS);
-  return { clean: count(cleanAnswers), triggered: count(triggeredAnswers), asked, disagreeing, alerts };
+  return {
+    clean: count(cleanAnswers, cleanImages),
+    triggered: count(triggeredAnswers, triggeredImages),
+    asked,
+    disagreeing,
+    alerts,
+  };
 }
 
 const firstOf = (images: Dataset): Dataset => selectImages(images, everyIndex(IMAGES));

@@ -52,7 +52,7 @@ export function httpStory(
   labelNames: readonly string[],
 ): string {
   const rows = [
-    ['', 'asked', 'flagged', `answered ${target}`],
+    ['', 'asked', 'flagged', `wrongly answered ${target}`],
     ['clean images', `${clean.asked}`, `${clean.flagged}`, `${clean.answeredTarget}`],
     ['triggered images', `${triggered.asked}`, `${triggered.flagged}`, `${triggered.answeredTarget}`],
   ];
