@@ -1,0 +1,178 @@
+/**
+ * Calibration of the guard: one logistic probe per finding on pooled trunk activations, and the scores of clean images that turn a
+ * probe's logit into a p-value.
+ *
+ * Every clean image is scored by probes that did not see it (cross-fitting: Barber et al., "Predictive inference with the
+ * jackknife+", arXiv 1905.02928, in its CV form), so that a few hundred images serve both for fitting and for calibration.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { toDevice, type Weights } from '../src/network/forward.ts';
+import type { Network } from '../src/network/network.ts';
+import type { HostTensor } from '../src/network/safetensors.ts';
+import { clopperPearsonUpper } from '../src/metrics.ts';
+import type { Trigger } from '../src/trigger/trigger.ts';
+import { everyIndex, indicesWithout } from './batch.ts';
+import type { Dataset } from './data/dataset.ts';
+import { randomSource } from './engine/random.ts';
+import { featuresOf } from './predict.ts';
+
+const FOLDS = 5;
+const CONFIDENCE = 0.95;
+const STEPS = 200;
+const LEARNING_RATE = 0.1;
+const SHRINKAGE = 1e-2;
+
+export type Probe = { weights: Float32Array; bias: number };
+
+export type Calibration = {
+  /** One probe a finding, on pooled features [F]. */
+  probes: Probe[];
+  /** Guard scores of clean images (the largest probe logit), each from probes that did not see the image, ascending. */
+  scores: Float32Array;
+  threshold: number;
+  falsePositiveBound: { upper: number; confidence: number; sampleSize: number };
+};
+
+export type CalibrationInput = {
+  network: Network;
+  weights: ReadonlyMap<string, HostTensor>;
+  cut: string;
+  images: Dataset;
+  /** The pool of recovered triggers of each finding. */
+  pools: readonly (readonly Trigger[])[];
+  falsePositiveRate: number;
+  seed: number;
+};
+
+/** Fits the probes and calibrates the threshold for a false-positive rate over the whole fingerprint. */
+export async function calibrate(input: CalibrationInput): Promise<Calibration> {
+  const { network, cut, images, pools, falsePositiveRate, seed } = input;
+  const weights = toDevice(input.weights);
+  const clean = featuresOf(network, weights, cut, images, everyIndex(images.count));
+  const stamped = pools.map((pool, index) => stampedFeatures(input, weights, pool, `calibrate/${index}`));
+  const order = randomSource(seed, 'calibrate/folds').shuffled(images.count);
+  const scores = new Float32Array(images.count);
+  for (let fold = 0; fold < FOLDS; fold++) {
+    const held = order.filter((_, position) => position % FOLDS === fold);
+    const kept = order.filter((_, position) => position % FOLDS !== fold);
+    const heldSet = new Set(held);
+    const probes: Probe[] = [];
+    for (const { features, sources } of stamped) {
+      const rows = everyIndex(sources.length).filter((row) => !heldSet.has(sources[row]!));
+      probes.push(await fitProbe(clean, kept, features, rows));
+    }
+    const best = await largestLogits(clean, held, probes);
+    held.forEach((image, position) => (scores[image] = best[position]!));
+  }
+  const probes: Probe[] = [];
+  for (const { features, sources } of stamped) {
+    probes.push(await fitProbe(clean, everyIndex(images.count), features, everyIndex(sources.length)));
+  }
+  tf.dispose([clean, ...stamped.map(({ features }) => features), ...weights.values()]);
+  return { probes, ...thresholdOf(scores.toSorted(), falsePositiveRate) };
+}
+
+/**
+ * The lowest threshold at which a score above it has a conformal p-value of at most the rate, with the upper confidence bound of the
+ * false-positive rate there. Fewer than 1/rate - 1 images cannot meet the rate: then the largest score is the threshold, and the bound says what that is worth.
+ */
+export function thresholdOf(scores: Float32Array, falsePositiveRate: number): Omit<Calibration, 'probes'> {
+  const sampleSize = scores.length;
+  const allowed = Math.max(0, Math.floor(falsePositiveRate * (sampleSize + 1)) - 1);
+  const upper = clopperPearsonUpper(allowed, sampleSize, CONFIDENCE);
+  const threshold = scores[sampleSize - 1 - allowed]!;
+  return { scores, threshold, falsePositiveBound: { upper, confidence: CONFIDENCE, sampleSize } };
+}
+
+type Stamped = { features: tf.Tensor2D; sources: Int32Array };
+
+/** Features of every image that is not of the target label, twice, each time stamped with a trigger drawn from the pool. */
+function stampedFeatures(
+  { network, cut, images, seed }: CalibrationInput,
+  weights: ReadonlyMap<string, tf.Tensor>,
+  pool: readonly Trigger[],
+  purpose: string,
+): Stamped {
+  const random = randomSource(seed, purpose);
+  const others = indicesWithout(images, pool[0]!.targetLabel);
+  const groups: number[][] = pool.map(() => []);
+  for (const image of [...others, ...others]) groups[random.integer(pool.length)]!.push(image);
+  const used = groups.flatMap((group, index) => (group.length ? [{ group, trigger: pool[index]! }] : []));
+  const features = tf.tidy(() =>
+    tf.concat(
+      used.map(({ group, trigger }) => featuresOf(network, weights, cut, images, Int32Array.from(group), trigger)),
+    ),
+  );
+  return { features, sources: Int32Array.from(used.flatMap(({ group }) => group)) };
+}
+
+/** Fits logistic regression with L2 shrinkage, both classes weighted alike, on the chosen rows of clean and stamped features [.,F]. */
+async function fitProbe(
+  clean: tf.Tensor2D,
+  cleanRows: Int32Array,
+  stamped: tf.Tensor2D,
+  stampedRows: Int32Array,
+): Promise<Probe> {
+  const rows = (tensor: tf.Tensor2D, indices: Int32Array): tf.Tensor2D =>
+    tf.gather(tensor, tf.tensor1d(indices, 'int32'));
+  const fitted = tf.tidy(() => {
+    const [negative, positive] = [rows(clean, cleanRows), rows(stamped, stampedRows)];
+    const { mean, variance } = tf.moments(tf.concat([negative, positive]), 0);
+    // A channel that never fires has no variance, and must get no weight.
+    const scale = tf.where(tf.greater(variance, 1e-8), tf.rsqrt(tf.maximum(variance, 1e-8)), tf.zerosLike(variance));
+    const standard = (features: tf.Tensor2D): tf.Tensor2D => tf.mul(tf.sub(features, mean), scale);
+    const [low, high] = [standard(negative), standard(positive)];
+    const weights = tf.variable(tf.zeros<tf.Rank.R2>([low.shape[1], 1]));
+    const bias = tf.variable(tf.zeros<tf.Rank.R1>([1]));
+    const optimizer = tf.train.adam(LEARNING_RATE);
+    const logit = (features: tf.Tensor2D): tf.Tensor2D => tf.add(tf.matMul(features, weights), bias);
+    for (let step = 0; step < STEPS; step++) {
+      optimizer.minimize(
+        () => {
+          const loss = tf.add(tf.mean(tf.softplus(logit(low))), tf.mean(tf.softplus(tf.neg(logit(high)))));
+          return tf.add(loss, tf.mul(SHRINKAGE, tf.sum(tf.square(weights))));
+        },
+        false,
+        [weights, bias],
+      );
+    }
+    const raw = tf.mul(tf.squeeze(weights, [1]), scale);
+    const offset = tf.sub(tf.squeeze(bias), tf.sum(tf.mul(raw, tf.squeeze(mean))));
+    optimizer.dispose();
+    tf.dispose([weights, bias]);
+    return { raw, offset };
+  });
+  const probe = { weights: Float32Array.from(await fitted.raw.data()), bias: (await fitted.offset.data())[0]! };
+  tf.dispose([fitted.raw, fitted.offset]);
+  return probe;
+}
+
+/** The largest probe logit of each chosen row of features [N,F]. */
+async function largestLogits(features: tf.Tensor2D, rows: Int32Array, probes: readonly Probe[]): Promise<Float32Array> {
+  const best = tf.tidy(() => {
+    const chosen = tf.gather(features, tf.tensor1d(rows, 'int32'));
+    const columns = probes.map(({ weights, bias }) =>
+      tf.add(tf.matMul(chosen, tf.tensor2d(weights, [weights.length, 1])), bias),
+    );
+    return tf.max(tf.concat(columns, 1), 1);
+  });
+  const values = Float32Array.from(await best.data());
+  best.dispose();
+  return values;
+}
+
+/** The guard's score of every image [N], the largest probe logit, with the images stamped if a trigger is given. */
+export async function scoreImages(
+  network: Network,
+  weights: Weights,
+  cut: string,
+  probes: readonly Probe[],
+  images: Dataset,
+  trigger?: Trigger,
+): Promise<Float32Array> {
+  const rows = everyIndex(images.count);
+  const features = featuresOf(network, weights, cut, images, rows, trigger);
+  const scores = await largestLogits(features, rows, probes);
+  features.dispose();
+  return scores;
+}

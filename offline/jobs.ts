@@ -1,0 +1,21 @@
+import type { Engine } from './engine/engine.ts';
+import { runJobs } from './engine/pool.ts';
+import type { Report } from './progress.ts';
+
+/** Runs jobs of one module on the engine's threads and reports their steps, which add up, as one count. */
+export async function runReportedJobs<Input extends { steps: number }, Output>(
+  jobModule: URL,
+  jobs: Input[],
+  { engine, report }: { engine: Engine; report: Report },
+): Promise<Output[]> {
+  const done = jobs.map(() => 0);
+  const steps = jobs.reduce((sum, job) => sum + job.steps, 0);
+  return runJobs<Input, Output>(jobModule, jobs, {
+    threads: engine.threads,
+    engine: engine.kind,
+    onProgress: (index, progress) => {
+      done[index] = (progress as { step: number }).step;
+      report({ step: done.reduce((sum, value) => sum + value, 0), steps });
+    },
+  });
+}

@@ -1,0 +1,51 @@
+/** The pool of one label's triggers: what several searches and the staircase's generators found and held-back images confirm. */
+import type { Trigger } from '../../src/trigger/trigger.ts';
+import { runReportedJobs } from '../jobs.ts';
+import type { Report } from '../progress.ts';
+import { measureTriggers, type Measured, type Recovery } from './screening.ts';
+import type { StaircaseInput } from './staircase.ts';
+
+/** tau: a candidate that fewer held-back images obey is abandoned. */
+export const CONFIRMED_HIT_RATE = 0.75;
+/** Larger triggers than this many times the smallest of their form hide the image itself; unlearning them costs accuracy. */
+const NORM_RANGE = 1.5;
+const LEVELS = [0.5, 0.8, 0.95];
+const STEPS = 60;
+const DRAWS = 8;
+const STAIRCASE = new URL('./staircase.ts', import.meta.url);
+
+/** Searches' results that work and are not much larger than the smallest of their form, the smallest first. */
+export function confirmed(measured: readonly Measured[]): Measured[] {
+  const working = measured.filter(({ hitRate }) => hitRate >= CONFIRMED_HIT_RATE);
+  const fits = ({ trigger, norm }: Measured): boolean =>
+    norm <=
+    NORM_RANGE * Math.min(...working.flatMap((other) => (other.trigger.kind === trigger.kind ? other.norm : [])));
+  return working.filter(fits).toSorted((a, b) => a.norm - b.norm);
+}
+
+/**
+ * Climbs the staircase from the most reliable trigger of each label: a generator per level, a few triggers drawn from each, those
+ * that held-back images confirm. Returns them by label, joined with what the searches found.
+ */
+export async function climbStaircases(
+  { network, weights, split, seed, engine }: Recovery,
+  searched: ReadonlyMap<number, readonly Measured[]>,
+  report: Report,
+): Promise<Map<number, Measured[]>> {
+  const starts = [...searched.values()].map((found) => mostReliable(found).trigger);
+  const jobs = starts.flatMap((screened) =>
+    LEVELS.map((level): StaircaseInput => {
+      return { network, weights, images: split.learn, screened, level, steps: STEPS, draws: DRAWS, seed };
+    }),
+  );
+  const drawn = await runReportedJobs<StaircaseInput, Trigger[]>(STAIRCASE, jobs, { engine, report });
+  const measured = await measureTriggers(network, weights, split.heldBack, drawn.flat());
+  return new Map(
+    [...searched].map(([label, found]) => {
+      return [label, confirmed([...found, ...measured.filter(({ trigger }) => trigger.targetLabel === label)])];
+    }),
+  );
+}
+
+const mostReliable = (found: readonly Measured[]): Measured =>
+  found.reduce((best, item) => (item.hitRate > best.hitRate ? item : best));

@@ -1,0 +1,121 @@
+/** Screening as a whole: every label in both trigger forms on worker threads, measured on held-back images. */
+import type { Network } from '../../src/network/network.ts';
+import { attackSuccessRate } from '../../src/metrics.ts';
+import type { HostWeights } from '../../src/network/safetensors.ts';
+import { toDevice } from '../../src/network/forward.ts';
+import { anomalyIndices } from '../../src/trigger/anomaly.ts';
+import { triggerNorm, type Trigger, type TriggerKind } from '../../src/trigger/trigger.ts';
+import { everyIndex } from '../batch.ts';
+import { selectImages, type Dataset } from '../data/dataset.ts';
+import type { Engine } from '../engine/engine.ts';
+import { randomSource } from '../engine/random.ts';
+import { runReportedJobs } from '../jobs.ts';
+import { predict } from '../predict.ts';
+import type { Report } from '../progress.ts';
+import type { ScreenInput } from './screen.ts';
+
+const HELD_BACK_SHARE = 0.3;
+const STEPS = 150;
+/** A fixed size, so that a seed gives the same triggers whatever the number of threads. */
+const LABELS_PER_JOB = 5;
+const KINDS: readonly TriggerKind[] = ['blend', 'additive'];
+/** Starting points a label: a small patch is one of several local optima of the mask, the additive form has few. */
+const SCREEN_STARTS = { blend: 2, additive: 1 };
+const SEARCH_STARTS = { blend: 4, additive: 1 };
+const SCREEN = new URL('./screen.ts', import.meta.url);
+
+/** Clean images in two disjoint parts: `learn` for whatever is fitted, `heldBack` for whatever is measured. */
+export type Split = { learn: Dataset; heldBack: Dataset };
+
+/** Parts the clean images at random, the same share of every label. */
+export function splitClean(images: Dataset, seed: number): Split {
+  const order = randomSource(seed, 'split').shuffled(images.count);
+  const byLabel = Map.groupBy(order, (index) => images.labels[index]!);
+  const parts = [...byLabel.values()].map((indices) => {
+    const held = Math.round(HELD_BACK_SHARE * indices.length);
+    return { held: indices.slice(0, held), kept: indices.slice(held) };
+  });
+  return {
+    learn: selectImages(
+      images,
+      parts.flatMap(({ kept }) => kept),
+    ),
+    heldBack: selectImages(
+      images,
+      parts.flatMap(({ held }) => held),
+    ),
+  };
+}
+
+/** A recovered trigger with its norm and its success rate on held-back images of other labels. */
+export type Measured = { trigger: Trigger; norm: number; hitRate: number };
+
+/** The smallest trigger of every label in one form, in the order of the labels. */
+export type Screening = { kind: TriggerKind; labels: (Measured & { anomalyIndex: number })[] };
+
+export type Recovery = { network: Network; weights: HostWeights; split: Split; seed: number; engine: Engine };
+
+/** Screens every label in both forms. */
+export async function screenAll(recovery: Recovery, report: Report): Promise<Screening[]> {
+  const labels = recovery.network.labelNames.map((_, label) => label);
+  const groups = chunks(labels, LABELS_PER_JOB);
+  const measured = await screenLabels(
+    recovery,
+    (kind) => groups.map((group) => repeat(group, SCREEN_STARTS[kind])),
+    report,
+  );
+  return KINDS.map((kind) => {
+    const smallest = labels.map((label) => {
+      const own = measured.filter(({ trigger }) => trigger.kind === kind && trigger.targetLabel === label);
+      return own.reduce((best, item) => (item.norm < best.norm ? item : best));
+    });
+    const indices = anomalyIndices(smallest.map(({ norm }) => norm));
+    return { kind, labels: smallest.map((item, index) => ({ ...item, anomalyIndex: indices[index]! })) };
+  });
+}
+
+/** Recovers triggers for a few labels from several starting points each, in both forms. */
+export function searchLabels(recovery: Recovery, labels: readonly number[], report: Report): Promise<Measured[]> {
+  return screenLabels(recovery, (kind) => labels.map((label) => repeat([label], SEARCH_STARTS[kind])), report);
+}
+
+async function screenLabels(
+  { network, weights, split, seed, engine }: Recovery,
+  groupsOf: (kind: TriggerKind) => number[][],
+  report: Report,
+): Promise<Measured[]> {
+  const jobs = KINDS.flatMap((kind) =>
+    groupsOf(kind).map((targetLabels): ScreenInput => {
+      return { network, weights, images: split.learn, kind, targetLabels, steps: STEPS, seed };
+    }),
+  );
+  const triggers = await runReportedJobs<ScreenInput, Trigger[]>(SCREEN, jobs, { engine, report });
+  return measureTriggers(network, weights, split.heldBack, triggers.flat());
+}
+
+const repeat = (labels: readonly number[], times: number): number[] =>
+  Array.from({ length: times }, () => labels).flat();
+
+/** The norm of each trigger and its success rate on images of other labels. */
+export async function measureTriggers(
+  network: Network,
+  hostWeights: HostWeights,
+  images: Dataset,
+  triggers: readonly Trigger[],
+): Promise<Measured[]> {
+  const weights = toDevice(hostWeights);
+  const measured: Measured[] = [];
+  for (const trigger of triggers) {
+    const predicted = await predict(network, weights, images, everyIndex(images.count), trigger);
+    const hitRate = attackSuccessRate(predicted, images.labels, trigger.targetLabel).rate;
+    measured.push({ trigger, norm: triggerNorm(trigger), hitRate });
+  }
+  weights.forEach((tensor) => tensor.dispose());
+  return measured;
+}
+
+function chunks<T>(items: readonly T[], size: number): T[][] {
+  return Array.from({ length: Math.ceil(items.length / size) }, (_, index) =>
+    items.slice(index * size, (index + 1) * size),
+  );
+}

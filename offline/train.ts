@@ -1,0 +1,65 @@
+/** The training loop that victims and purified heads share: cross-entropy by stochastic gradient descent with momentum. */
+import {
+  logSoftmax,
+  mean,
+  mul,
+  neg,
+  sum,
+  tidy,
+  train,
+  variable,
+  type Scalar,
+  type Tensor,
+  type Tensor2D,
+  type Variable,
+} from '@tensorflow/tfjs-core';
+import type { HostTensor } from '../src/network/safetensors.ts';
+
+/** Mean cross-entropy of logits [B,K] against target distributions [B,K]. */
+export function crossEntropy(logits: Tensor, targets: Tensor): Scalar {
+  return mean(neg(sum(mul(logSoftmax(logits as Tensor2D), targets), 1)));
+}
+
+/** The one-cycle learning rate (Smith, arXiv 1708.07120): up in a straight line for the first 30 % of the steps, then down to 0 as a cosine. */
+export function oneCycle(step: number, steps: number, peak: number): number {
+  const warm = 0.3 * steps;
+  if (step < warm) return (peak * (step + 1)) / (warm + 1);
+  return (peak * (1 + Math.cos((Math.PI * (step - warm)) / (steps - warm)))) / 2;
+}
+
+export type Descent = {
+  variables: readonly Variable[];
+  steps: number;
+  peakLearningRate: number;
+  /** The loss of one step; called inside a tidy scope, its tensors are freed after the step. */
+  loss: (step: number) => Scalar;
+  afterStep?: (step: number) => void;
+};
+
+/** Minimises a loss with SGD, momentum 0.9 and a one-cycle learning rate; yields to the event loop so that a signal can stop it. */
+export async function descend({ variables, steps, peakLearningRate, loss, afterStep }: Descent): Promise<void> {
+  const optimizer = train.momentum(peakLearningRate, 0.9);
+  for (let step = 0; step < steps; step++) {
+    optimizer.setLearningRate(oneCycle(step, steps, peakLearningRate));
+    tidy(() => {
+      optimizer.minimize(() => loss(step), false, [...variables]);
+    });
+    afterStep?.(step);
+    if (step % 20 === 19) await new Promise((resolve) => setImmediate(resolve));
+  }
+  optimizer.dispose();
+}
+
+/** Trainable copies of weights, by name. */
+export function variablesOf(weights: ReadonlyMap<string, Tensor>): Map<string, Variable> {
+  return new Map([...weights].map(([name, tensor]) => [name, variable(tensor.clone(), true)]));
+}
+
+/** Reads tensors back to the host, by name. */
+export async function toHost(weights: ReadonlyMap<string, Tensor>): Promise<Map<string, HostTensor>> {
+  const host = new Map<string, HostTensor>();
+  for (const [name, tensor] of weights) {
+    host.set(name, { dtype: 'F32', shape: tensor.shape, data: Float32Array.from(await tensor.data()) });
+  }
+  return host;
+}

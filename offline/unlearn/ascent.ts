@@ -1,0 +1,75 @@
+/**
+ * The paper's unlearning (BAERASER, arXiv 2201.09538, eq. 4): all layers, gradient ascent on the recovered triggers, a weighted penalty:
+ *   L = alpha * (CE(F(x), y) - CE(F(stamp(x)), t)) + beta * sum_k omega_k |theta_k - theta0_k|
+ * Differences: omega is the paper's mean |dCE_clean / dtheta_k| (the released code has a constant), divided by its own mean so
+ * that beta does not depend on the network; the ascent term is capped, since it has no bound; images of the
+ * target label take no part in it; it stops on recovered triggers and held-back images, never on the true trigger.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { forward, toDevice } from '../../src/network/forward.ts';
+import { IMAGES } from '../../src/network/network.ts';
+import type { HostTensor } from '../../src/network/safetensors.ts';
+import { stamp } from '../../src/trigger/trigger.ts';
+import { imageBatch, indicesWithout } from '../batch.ts';
+import type { Dataset } from '../data/dataset.ts';
+import { randomSource } from '../engine/random.ts';
+import { crossEntropy, descend, toHost, variablesOf } from '../train.ts';
+import { sensitivity } from './penalty.ts';
+import type { ReportSteps, Unlearning } from './late.ts';
+
+const ALPHA = 1;
+const BETA = 1e-3;
+const BATCH = 64;
+const PEAK_LEARNING_RATE = 2e-3;
+/** A cross-entropy of 6 leaves the target a probability of 0.25 %. */
+const ASCENT_CAP = 6;
+const REFRESH_STEPS = 50;
+
+/** Unlearns triggers in all layers by gradient ascent and returns the network's weights; a job for worker threads. */
+export async function job(input: Unlearning, report: ReportSteps): Promise<Map<string, HostTensor>> {
+  const { network, images, triggers, steps } = input;
+  const origin = toDevice(input.weights);
+  const variables = variablesOf(origin);
+  const random = randomSource(input.seed, 'unlearn/ascent');
+  const pick = (from: ArrayLike<number>): Int32Array =>
+    Int32Array.from({ length: BATCH }, () => from[random.integer(from.length)]!);
+  const all = Array.from({ length: images.count }, (_, index) => index);
+  const others = new Map(triggers.map(({ targetLabel }) => [targetLabel, indicesWithout(images, targetLabel)]));
+  const logits = (batch: tf.Tensor4D): tf.Tensor =>
+    forward(network, variables, new Map([[IMAGES, batch]]), [network.output])[0]!;
+  const oneHot = (labels: Int32Array): tf.Tensor => tf.oneHot(tf.tensor1d(labels, 'int32'), network.labelNames.length);
+  const cleanLoss = (): tf.Scalar => {
+    const chosen = pick(all);
+    return crossEntropy(logits(imageBatch(images, chosen)), oneHot(labelsOf(images, chosen)));
+  };
+  let omega = sensitivity(cleanLoss, variables);
+
+  await descend({
+    variables: [...variables.values()],
+    steps,
+    peakLearningRate: PEAK_LEARNING_RATE,
+    loss: () => {
+      const trigger = triggers[random.integer(triggers.length)]!;
+      const chosen = pick(others.get(trigger.targetLabel)!);
+      const targets = oneHot(new Int32Array(BATCH).fill(trigger.targetLabel));
+      const obeyed = crossEntropy(logits(stamp(imageBatch(images, chosen), trigger)), targets);
+      const drift = [...variables].map(([name, value]) =>
+        tf.sum(tf.mul(omega.get(name)!, tf.abs(tf.sub(value, origin.get(name)!)))),
+      );
+      const unlearned = tf.sub(cleanLoss(), tf.minimum(obeyed, ASCENT_CAP));
+      return tf.add(tf.mul(ALPHA, unlearned), tf.mul(BETA, tf.addN(drift)));
+    },
+    afterStep: (step) => {
+      if (step % REFRESH_STEPS === REFRESH_STEPS - 1) {
+        tf.dispose([...omega.values()]);
+        omega = sensitivity(cleanLoss, variables);
+      }
+      report({ step: step + 1, steps });
+    },
+  });
+  const purified = await toHost(variables);
+  tf.dispose([...origin.values(), ...variables.values(), ...omega.values()]);
+  return purified;
+}
+
+const labelsOf = (images: Dataset, indices: Int32Array): Int32Array => indices.map((index) => images.labels[index]!);

@@ -1,0 +1,125 @@
+/** Where trunk and head are parted: the latest cut whose probe still separates and whose head can still unlearn, by held-back measurement. */
+import { toDevice } from '../../src/network/forward.ts';
+import { cutCandidates, type Network } from '../../src/network/network.ts';
+import { attackSuccessRate, cleanAccuracy, estimateRate } from '../../src/metrics.ts';
+import type { HostWeights } from '../../src/network/safetensors.ts';
+import { headWeightShapes } from '../../src/release/release.ts';
+import type { Trigger } from '../../src/trigger/trigger.ts';
+import { everyIndex } from '../batch.ts';
+import { calibrate, scoreImages } from '../calibrate.ts';
+import type { Engine } from '../engine/engine.ts';
+import { runReportedJobs } from '../jobs.ts';
+import { predict } from '../predict.ts';
+import type { Report } from '../progress.ts';
+import type { Split } from '../recover/screening.ts';
+import type { Unlearning } from './late.ts';
+
+const LATE = new URL('./late.ts', import.meta.url);
+const ASCENT = new URL('./ascent.ts', import.meta.url);
+const STEPS = { late: 250, ascent: 150 };
+/** How far a head's obedience to recovered triggers may lie above its natural rate, and its accuracy below the victim's. */
+const OBEDIENCE_LIMIT = 0.03;
+const ACCURACY_LIMIT = 0.015;
+const SEPARATION_WANTED = 0.95;
+const CANDIDATES = 3;
+const FALSE_POSITIVE_RATE = 0.005;
+
+export type CutInput = {
+  network: Network;
+  weights: HostWeights;
+  split: Split;
+  /** The pool of each label that is to be unlearned. */
+  pools: readonly (readonly Trigger[])[];
+  seed: number;
+  engine: Engine;
+};
+
+export type CutTrial = {
+  cut: string;
+  weights: HostWeights;
+  /** Success rate of the recovered triggers beyond the victim's natural rate, accuracy lost, probe's true-positive rate; all held-back. */
+  obedience: number;
+  accuracyLoss: number;
+  separation: number;
+};
+
+/** Unlearns pools behind one cut (`late`), or in all layers (`ascent`). */
+export async function unlearn(
+  { network, weights, split, pools, seed, engine }: CutInput,
+  method: 'late' | 'ascent',
+  cut: string,
+  report: Report,
+): Promise<HostWeights> {
+  const job: Unlearning = {
+    network,
+    weights,
+    cut,
+    images: split.learn,
+    triggers: pools.flat(),
+    steps: STEPS[method],
+    seed,
+  };
+  const module = method === 'late' ? LATE : ASCENT;
+  return (await runReportedJobs<Unlearning, HostWeights>(module, [job], { engine, report }))[0]!;
+}
+
+/** One candidate for every set of head weights that a cut can free, the latest first. */
+export function distinctCuts(network: Network): string[] {
+  const byHead = Map.groupBy(cutCandidates(network), (cut) => [...headWeightShapes(network, cut).keys()].join());
+  return [...byHead]
+    .filter(([head]) => head !== '')
+    .map(([, cuts]) => cuts.at(-1)!)
+    .reverse();
+}
+
+/** Tries cuts from the latest to earlier ones until one holds; if none does, the best of those tried. */
+export async function chooseCut(input: CutInput, report: (cut: string) => Report): Promise<CutTrial> {
+  const trials: CutTrial[] = [];
+  for (const cut of distinctCuts(input.network).slice(0, CANDIDATES)) {
+    const weights = await unlearn(input, 'late', cut, report(cut));
+    const trial = await measureCut(input, cut, weights);
+    const { obedience, accuracyLoss, separation } = trial;
+    if (obedience <= OBEDIENCE_LIMIT && accuracyLoss <= ACCURACY_LIMIT && separation >= SEPARATION_WANTED) return trial;
+    trials.push(trial);
+  }
+  const worth = ({ obedience, accuracyLoss, separation }: CutTrial): number =>
+    separation - obedience - 2 * accuracyLoss;
+  return trials.reduce((best, trial) => (worth(trial) > worth(best) ? trial : best));
+}
+
+async function measureCut(input: CutInput, cut: string, weights: HostWeights): Promise<CutTrial> {
+  const { network, split, pools, seed } = input;
+  const { heldBack } = split;
+  const all = everyIndex(heldBack.count);
+  const [before, after] = [toDevice(input.weights), toDevice(weights)];
+  const [victimAnswers, answers] = [
+    await predict(network, before, heldBack, all),
+    await predict(network, after, heldBack, all),
+  ];
+  const obedience: number[] = [];
+  for (const trigger of pools.flat()) {
+    const natural = attackSuccessRate(victimAnswers, heldBack.labels, trigger.targetLabel).rate;
+    const obeyed = await predict(network, after, heldBack, all, trigger);
+    obedience.push(attackSuccessRate(obeyed, heldBack.labels, trigger.targetLabel).rate - natural);
+  }
+  const { probes, threshold } = await calibrate({
+    network,
+    weights,
+    cut,
+    images: split.learn,
+    pools: pools.map((pool) => pool.filter((_, index) => index % 2 === 0)),
+    falsePositiveRate: FALSE_POSITIVE_RATE,
+    seed,
+  });
+  const flagged: number[] = [];
+  for (const trigger of pools.flat()) {
+    const scores = await scoreImages(network, after, cut, probes, heldBack, trigger);
+    flagged.push(estimateRate(scores.filter((score) => score > threshold).length, scores.length).rate);
+  }
+  [before, after].forEach((held) => held.forEach((tensor) => tensor.dispose()));
+  const accuracyLoss =
+    cleanAccuracy(victimAnswers, heldBack.labels).rate - cleanAccuracy(answers, heldBack.labels).rate;
+  return { cut, weights, obedience: mean(obedience), accuracyLoss, separation: mean(flagged) };
+}
+
+const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
