@@ -1,5 +1,5 @@
 /** Running a network over a whole data set, in batches. */
-import { argMax, concat, dispose, tidy, type Tensor, type Tensor2D, type Tensor4D } from '@tensorflow/tfjs-core';
+import { argMax, concat, dispose, tidy, type Tensor, type Tensor2D } from '@tensorflow/tfjs-core';
 import { forward, type Weights } from '../src/network/forward.ts';
 import { IMAGES, type Network } from '../src/network/network.ts';
 import { stamp, type Trigger } from '../src/trigger/trigger.ts';
@@ -9,15 +9,26 @@ import type { Dataset } from './data/dataset.ts';
 
 const BATCH = 128;
 
-/** Applies `step` to batches of images [B,H,W,C] in 0..1 of the chosen indices and joins the results along the batch axis. */
-function overBatches(dataset: Dataset, indices: Int32Array, step: (images: Tensor4D) => Tensor): Tensor {
+/** What `read` makes of one node's activations over the chosen images, batch by batch, stamped with a trigger if one is given. */
+function overBatches(
+  { network, weights, node }: { network: Network; weights: Weights; node: string },
+  dataset: Dataset,
+  indices: Int32Array,
+  trigger: Trigger | undefined,
+  read: (activations: Tensor) => Tensor,
+): Tensor2D {
   const parts: Tensor[] = [];
   for (let start = 0; start < indices.length; start += BATCH) {
-    parts.push(tidy(() => step(imageBatch(dataset, indices.subarray(start, start + BATCH)))));
+    const part = tidy(() => {
+      const images = imageBatch(dataset, indices.subarray(start, start + BATCH));
+      const stamped = trigger ? stamp(images, trigger) : images;
+      return read(forward(network, weights, new Map([[IMAGES, stamped]]), [node])[0]!);
+    });
+    parts.push(part);
   }
   const joined = tidy(() => concat(parts));
   dispose(parts);
-  return joined;
+  return joined as Tensor2D;
 }
 
 /** The logits [N,K] of the chosen images, stamped with a trigger if one is given. */
@@ -28,11 +39,8 @@ export function logitsOf(
   indices: Int32Array,
   trigger?: Trigger,
 ): Tensor2D {
-  const run = (images: Tensor4D): Tensor => {
-    const stamped = trigger ? stamp(images, trigger) : images;
-    return forward(network, weights, new Map([[IMAGES, stamped]]), [network.output])[0]!;
-  };
-  return overBatches(dataset, indices, run) as Tensor2D;
+  const place = { network, weights, node: network.output };
+  return overBatches(place, dataset, indices, trigger, (logits) => logits);
 }
 
 /** The predicted labels [N] of the chosen images, stamped with a trigger if one is given. */
@@ -58,9 +66,5 @@ export function featuresOf(
   indices: Int32Array,
   trigger?: Trigger,
 ): Tensor2D {
-  const run = (images: Tensor4D): Tensor => {
-    const stamped = trigger ? stamp(images, trigger) : images;
-    return poolActivations(forward(network, weights, new Map([[IMAGES, stamped]]), [cut])[0]!);
-  };
-  return overBatches(dataset, indices, run) as Tensor2D;
+  return overBatches({ network, weights, node: cut }, dataset, indices, trigger, poolActivations);
 }

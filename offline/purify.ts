@@ -55,7 +55,7 @@ export async function purify(model: Model, images: Dataset, options: PurifyOptio
     ...recovery,
     pools: [...pools.values()].map((pool) => pool.map(({ trigger }) => trigger)),
   };
-  const trial = await progress.stage('unlearn', 'choosing the cut', (report) => chooseCut(cutInput, () => report));
+  const trial = await progress.stage('unlearn', 'choosing the cut', (report) => chooseCut(cutInput, report));
   const weights =
     options.unlearn === 'late'
       ? trial.weights

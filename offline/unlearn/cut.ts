@@ -73,10 +73,13 @@ export function distinctCuts(network: Network): string[] {
 }
 
 /** Tries cuts from the latest to earlier ones until one holds; if none does, the best of those tried. */
-export async function chooseCut(input: CutInput, report: (cut: string) => Report): Promise<CutTrial> {
+export async function chooseCut(input: CutInput, report: Report): Promise<CutTrial> {
   const trials: CutTrial[] = [];
-  for (const cut of distinctCuts(input.network).slice(0, CANDIDATES)) {
-    const weights = await unlearn(input, 'late', cut, report(cut));
+  const cuts = distinctCuts(input.network).slice(0, CANDIDATES);
+  for (const [index, cut] of cuts.entries()) {
+    const weights = await unlearn(input, 'late', cut, ({ step, steps }) =>
+      report({ step: index * steps + step, steps: cuts.length * steps }),
+    );
     const trial = await measureCut(input, cut, weights);
     const { obedience, accuracyLoss, separation } = trial;
     if (obedience <= OBEDIENCE_LIMIT && accuracyLoss <= ACCURACY_LIMIT && separation >= SEPARATION_WANTED) return trial;
