@@ -7,6 +7,8 @@ export type Progress = {
   stage<T>(name: string, label: string, work: (report: Report) => Promise<T>): Promise<T>;
 };
 
+const EARLIEST_ESTIMATE = 0.05;
+
 const clock = (seconds: number): string =>
   `${Math.floor(seconds / 60)}:${`${Math.floor(seconds % 60)}`.padStart(2, '0')}`;
 
@@ -28,8 +30,10 @@ export function showProgress(stream: NodeJS.WriteStream): Progress {
         const quiet = stream.isTTY ? 0.1 : 5;
         if (seconds(shown) < quiet) return;
         shown = performance.now();
-        const rest = (seconds(start) * (steps - step)) / Math.max(step, 1);
-        show(`  step ${step}/${steps}, about ${clock(rest)} left`, false);
+        const rest = (seconds(start) * (steps - step)) / step;
+        // The first steps also start threads and say little about the others.
+        const about = step >= EARLIEST_ESTIMATE * steps ? `, about ${clock(rest)} left` : '';
+        show(`  step ${step}/${steps}${about}`, false);
       });
       show(`  done in ${seconds(start).toFixed(1)} s`, true);
       return value;

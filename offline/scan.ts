@@ -52,11 +52,12 @@ export type Scan = {
 
 export type ScanOptions = { engine: Engine; seed: number; progress: Progress };
 
-/** How many spreads below the median a label's norm must lie to be looked into; the smallest of each form always is. */
-const SUSPECT_INDEX = 1.5;
-const MOST_SUSPECTS = 3;
-/** A finding of an index below this in both forms is unremarkable unless it convinces like a backdoor. */
+/**
+ * How many spreads below the median a label's norm must lie to be remarkable. The smallest of each form is looked into all
+ * the same, but is a finding only if it convinces like a backdoor.
+ */
 const REMARKABLE_INDEX = 1.5;
+const MOST_SUSPECTS = 3;
 /**
  * At least this conviction is a backdoor. Chosen on victims and clean models of the project's own: planted triggers reached
  * 1.00 to 1.31, natural ones at most 0.72 (CHANGELOG.md has the command).
@@ -100,7 +101,7 @@ export async function investigate(
   const strengthened = await progress.stage('strengthen', names, (report) => strengthenPools(recovery, pools, report));
   const convictions = await measureConviction(recovery, strengthened);
   const findings = [...pools].flatMap(([label, pool]) => {
-    const finding = gradeLabel(victim.network, label, pool, screenings, convictions.get(label) ?? 0);
+    const finding = gradeLabel(label, pool, screenings, convictions.get(label) ?? 0);
     return finding ? [{ ...finding, pool: withStrengthened(pool, strengthened) }] : [];
   });
   return { scan: { findings, screenings: screenings.map(summary), limits: LIMITS }, victim, recovery };
@@ -111,7 +112,7 @@ export function suspectLabels(screenings: readonly Screening[]): number[] {
   const scored = screenings.flatMap(({ labels }) =>
     labels.map(({ anomalyIndex }, label) => {
       const smallest = labels.every((other) => other.anomalyIndex <= anomalyIndex);
-      return { label, anomalyIndex, suspect: smallest || anomalyIndex >= SUSPECT_INDEX };
+      return { label, anomalyIndex, suspect: smallest || anomalyIndex >= REMARKABLE_INDEX };
     }),
   );
   const strongest = scored.filter(({ suspect }) => suspect).toSorted((a, b) => b.anomalyIndex - a.anomalyIndex);
@@ -152,7 +153,8 @@ async function measureConviction(
     const { targetLabel } = trigger;
     const others = indicesWithout(heldBack, targetLabel);
     const margin = await medianMargin(network, weights, heldBack, others, targetLabel, trigger);
-    convictions.set(targetLabel, Math.max(convictions.get(targetLabel) ?? 0, margin / surest));
+    const conviction = surest > 0 ? margin / surest : 0;
+    convictions.set(targetLabel, Math.max(convictions.get(targetLabel) ?? 0, conviction));
   }
   dispose([...weights.values()]);
   return convictions;
@@ -176,7 +178,6 @@ async function medianMargin(
 }
 
 function gradeLabel(
-  network: Network,
   targetLabel: number,
   pool: readonly Measured[],
   screenings: readonly Screening[],
@@ -193,12 +194,7 @@ function gradeLabel(
     `The label's smallest trigger lies ${index.toFixed(1)} spreads below the median of all labels.`,
     `Strengthened by a quarter of its norm the trigger convinces ${conviction.toFixed(2)} times as much as clean images of the surest label do (backdoor from ${BACKDOOR_CONVICTION}).`,
   ];
-  return {
-    targetLabel,
-    grade,
-    conviction,
-    evidence: [`Label ${targetLabel} (${network.labelNames[targetLabel]}): ${grade}.`, ...evidence],
-  };
+  return { targetLabel, grade, conviction, evidence };
 }
 
 /** A label's pool with its strengthened triggers, which lie nearer to what was planted. */
