@@ -47,7 +47,7 @@ export function addAttack(program: Command): void {
 async function runAttack(kind: string, options: unknown): Promise<void> {
   if (kind !== 'badnets' && kind !== 'none') throw new Stop(`KIND: expected ${kinds.join(' or ')}, got "${kind}"`);
   const { train: trainPath, test: testPath, out, engine: choice, target, ...how } = parseFlags(schema, options);
-  await expectPlace(out);
+  await expectPlace('--out', out);
   const attack: Attack = { kind, targetLabel: target, ...how };
   const train = namedLabels(accept(await loadDataset(trainPath)));
   checkAttack(attack, train, trainPath);

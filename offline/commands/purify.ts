@@ -10,6 +10,7 @@ import { showProgress } from '../progress.ts';
 import { purify, type Purified } from '../purify.ts';
 import { writeRelease } from '../release.ts';
 import { formatRelease, releaseJson } from '../report/purified.ts';
+import { writePictures } from '../report/pictures.ts';
 import { formatScan, scanJson } from '../report/scanned.ts';
 import { list } from '../report/text.ts';
 import { engine, flag, parseFlags, seed, share } from './flags.ts';
@@ -26,6 +27,7 @@ const schema = z.object({
   falsePositiveRate: share(),
   key: z.string().optional(),
   force: flag,
+  pictures: z.string().optional(),
   json: flag,
 });
 
@@ -43,13 +45,15 @@ export function addPurify(program: Command): void {
     .option('--false-positive-rate <RATE>', 'share of clean images that the guard may flag', '0.005')
     .option('--key <FILE>', 'signing key, made on first use (default: $TRIGGER_GUARD_KEY or the user configuration)')
     .option('--force', 'write the release even if it fails its gate; its manifest says so')
+    .option('--pictures <DIR>', 'new or empty directory for pictures of the recovered triggers')
     .option('--json', 'print one JSON document')
     .action(runPurify);
 }
 
 async function runPurify(directory: string, options: unknown): Promise<void> {
   const flags = parseFlags(schema, options);
-  await expectPlace(flags.out);
+  await expectPlace('--out', flags.out);
+  if (flags.pictures !== undefined) await expectPlace('--pictures', flags.pictures);
   const model = accept(await loadModel(directory));
   const images = await readImages(flags.clean, model.network, true);
   const key = await signingKey(flags.key ?? defaultKeyFile());
@@ -59,6 +63,7 @@ async function runPurify(directory: string, options: unknown): Promise<void> {
   const how = { engine: opened, seed: flags.seed, progress, unlearn, falsePositiveRate, force, now: new Date() };
   const purified = await purify(model, images, how);
   closeEngine(opened);
+  if (flags.pictures !== undefined) accept(await writePictures(flags.pictures, purified.scan.findings));
   const digest = purified.outcome === 'purified' ? await write(flags.out, purified, key) : undefined;
   const json = purifiedJson(purified, model, digest === undefined ? undefined : { directory: flags.out, digest });
   print(flags.json, json, () => formatPurified(purified, model, `Release ${digest} written to ${flags.out}`));

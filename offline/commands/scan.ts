@@ -3,13 +3,14 @@ import * as z from 'zod';
 import { closeEngine } from '../engine/engine.ts';
 import { loadModel } from '../model.ts';
 import { showProgress } from '../progress.ts';
+import { writePictures } from '../report/pictures.ts';
 import { formatScan, scanJson } from '../report/scanned.ts';
 import { scan } from '../scan.ts';
 import { engine, flag, parseFlags, seed } from './flags.ts';
 import { accept, EXIT, print } from './outcome.ts';
-import { readImages, startEngine } from './setup.ts';
+import { expectPlace, readImages, startEngine } from './setup.ts';
 
-const schema = z.object({ clean: z.string(), seed, engine, json: flag });
+const schema = z.object({ clean: z.string(), seed, engine, pictures: z.string().optional(), json: flag });
 
 /** `scan MODEL`: exit 4 when a finding is graded backdoor, 0 otherwise. */
 export function addScan(program: Command): void {
@@ -20,17 +21,20 @@ export function addScan(program: Command): void {
     .requiredOption('--clean <DATA>', 'clean images of every label')
     .option('--seed <N>', 'makes the run repeatable on one engine', '1')
     .option('--engine <NAME>', 'auto, wasm or webgpu', 'auto')
+    .option('--pictures <DIR>', 'new or empty directory for pictures of the recovered triggers')
     .option('--json', 'print one JSON document')
     .action(runScan);
 }
 
 async function runScan(directory: string, options: unknown): Promise<void> {
   const flags = parseFlags(schema, options);
+  if (flags.pictures !== undefined) await expectPlace('--pictures', flags.pictures);
   const model = accept(await loadModel(directory));
   const images = await readImages(flags.clean, model.network, true);
   const opened = await startEngine(flags.engine);
   const found = await scan(model, images, { engine: opened, seed: flags.seed, progress: showProgress(process.stderr) });
   closeEngine(opened);
+  if (flags.pictures !== undefined) accept(await writePictures(flags.pictures, found.findings));
   const { labelNames } = model.network;
   print(flags.json, scanJson(found, labelNames), () => formatScan(found, labelNames));
   if (found.findings.some(({ grade }) => grade === 'backdoor')) process.exitCode = EXIT.backdoorFound;

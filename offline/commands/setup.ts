@@ -33,15 +33,15 @@ export async function startEngine(choice: EngineChoice): Promise<Engine> {
 }
 
 /** Ends the command unless a directory is new or empty, so that long work is not done for nothing. */
-export async function expectPlace(directory: string): Promise<void> {
+export async function expectPlace(flag: string, directory: string): Promise<void> {
   try {
     if ((await readdir(directory)).length === 0) return;
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT') return;
-    if (code !== 'ENOTDIR') throw new Stop(`--out ${directory}: cannot be read (${message})`);
+    if (code !== 'ENOTDIR') throw new Stop(`${flag} ${directory}: cannot be read (${message})`);
   }
-  throw new Stop(`--out ${directory}: expected a new or empty directory`);
+  throw new Stop(`${flag} ${directory}: expected a new or empty directory`);
 }
 
 /** The user's own signing key: $TRIGGER_GUARD_KEY, or a file in the user's configuration. */

@@ -92,14 +92,19 @@ export async function job(
 
 type State = { lambda: tf.Variable; success: tf.Variable; bestNorm: tf.Variable; best: tf.Variable<tf.Rank.R2> };
 
-/** Keeps the smallest trigger that succeeds and moves lambda: up while the trigger succeeds, down while it fails. */
+/**
+ * Keeps the smallest trigger that succeeds, the latest one until any does, and moves lambda: up while the trigger succeeds, down
+ * while it fails.
+ */
 function steer(state: State, raw: tf.Tensor2D, hits: tf.Tensor, norms: tf.Tensor): void {
   const success = tf.add(tf.mul(state.success, MEMORY), tf.mul(hits, 1 - MEMORY));
   state.success.assign(success);
   const succeeds = tf.greaterEqual(success, WANTED_SUCCESS);
   const better = tf.logicalAnd(succeeds, tf.less(norms, state.bestNorm));
+  // A starting point that never moved would pass for the smallest trigger of all labels.
+  const chosen = tf.logicalOr(better, tf.equal(state.bestNorm, NEVER));
   state.bestNorm.assign(tf.where(better, norms, state.bestNorm));
-  const select = tf.tile(tf.expandDims(better, 1), [1, raw.shape[1]]);
+  const select = tf.tile(tf.expandDims(chosen, 1), [1, raw.shape[1]]);
   state.best.assign(tf.where(select, raw, state.best));
   const factor = tf.where(succeeds, tf.fill(norms.shape, LAMBDA.factor), tf.fill(norms.shape, 1 / LAMBDA.factor));
   state.lambda.assign(tf.clipByValue(tf.mul(state.lambda, factor), LAMBDA.least, LAMBDA.most));
