@@ -59,10 +59,10 @@ export type ScanOptions = { engine: Engine; seed: number; progress: Progress };
 const REMARKABLE_INDEX = 1.5;
 const MOST_SUSPECTS = 3;
 /**
- * At least this conviction is a backdoor. Chosen on victims and clean models of the project's own: planted triggers reached
- * 1.00 to 1.31, natural ones at most 0.72 (CHANGELOG.md has the command).
+ * At least this conviction is a backdoor. Chosen on five planted and two clean models of the project's own, a small CNN on
+ * Fashion-MNIST: planted triggers reached 1.00 to 1.75, natural ones at most 0.84. That is few; ARCHITECTURE.md says more.
  */
-const BACKDOOR_CONVICTION = 0.85;
+const BACKDOOR_CONVICTION = 0.9;
 const STRENGTHEN_STEPS = 100;
 const STRENGTHEN = new URL('./recover/strengthen.ts', import.meta.url);
 
