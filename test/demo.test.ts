@@ -12,11 +12,11 @@ const demoSchema = z.object({
   cleanModels: z.array(z.object({ findings: z.array(z.object({ grade: z.string(), evidence: z.array(z.string()) })) })),
 });
 
-test(
-  'npm run demo -- --once --json purifies the victim, guards it, and reaches the bars',
+test.each([1, 2, 3])(
+  'npm run demo -- --once --json --seed %i purifies the victim, guards it, and reaches the bars',
   { timeout: 900_000 },
-  async () => {
-    const { stdout, stderr } = await run(['demo', '--once', '--json', '--seed', '1', '--engine', 'wasm']);
+  async (seed) => {
+    const { stdout, stderr } = await run(['demo', '--once', '--json', '--seed', `${seed}`, '--engine', 'wasm']);
     const demo = demoSchema.parse(JSON.parse(stdout || JSON.stringify(stderr)));
     expect(demo.victim.cleanAccuracy).toBeGreaterThanOrEqual(0.9);
     expect(demo.victim.attackSuccessRate).toBeGreaterThanOrEqual(0.99);
