@@ -1,0 +1,95 @@
+import { beforeAll, expect, test } from 'vitest';
+import type { Dataset } from '../../offline/data/dataset.ts';
+import { randomSource } from '../../offline/engine/random.ts';
+import { openWasm } from '../../offline/engine/wasm.ts';
+import { job, type ScreenInput } from '../../offline/recover/screen.ts';
+import type { Network } from '../../src/network/network.ts';
+import type { HostTensor } from '../../src/network/safetensors.ts';
+import { triggerNorm } from '../../src/trigger/trigger.ts';
+
+beforeAll(openWasm);
+
+const SIDE = 6;
+const AREA = SIDE * SIDE;
+const PIXEL = 14;
+
+/** Logits that are linear in the pixels: label 0 has 0, the others a kernel and a bias each. */
+function linear(
+  labels: readonly { kernel: (pixel: number) => number; bias: number }[],
+): Pick<ScreenInput, 'network' | 'weights'> {
+  const units = labels.length;
+  const network: Network = {
+    schemaVersion: 1,
+    input: { height: SIDE, width: SIDE, channels: 1 },
+    labelNames: labels.map((_, index) => `label ${index}`),
+    layers: [
+      { type: 'flatten', name: 'flat', inputs: ['images'] },
+      { type: 'dense', name: 'logits', inputs: ['flat'], units, bias: true },
+    ],
+    output: 'logits',
+  };
+  const kernel = Float32Array.from({ length: AREA * units }, (_, index) =>
+    labels[index % units]!.kernel(Math.floor(index / units)),
+  );
+  const weights = new Map<string, HostTensor>([
+    ['logits/kernel', { dtype: 'F32', shape: [AREA, units], data: kernel }],
+    ['logits/bias', { dtype: 'F32', shape: [units], data: Float32Array.from(labels, ({ bias }) => bias) }],
+  ]);
+  return { network, weights };
+}
+
+/** Dark images: pixels of 0 to 25, all of label 0. */
+const random = randomSource(1, 'test/screen');
+const images: Dataset = {
+  images: Uint8Array.from({ length: 32 * AREA }, () => random.integer(26)),
+  count: 32,
+  height: SIDE,
+  width: SIDE,
+  channels: 1,
+  labels: new Int32Array(32),
+  labelNames: null,
+};
+
+const constant = { kernel: () => 0, bias: 0 };
+const onePixel = { kernel: (pixel: number) => (pixel === PIXEL ? 20 : 0), bias: -10 };
+const wholeImage = { kernel: () => 1, bias: -AREA / 2 };
+const outOfReach = { kernel: () => 1, bias: -1000 };
+
+test.each(['blend', 'additive'] as const)(
+  'screening finds about the smallest trigger that a linear model has, in form %s, at the place where it is',
+  async (kind) => {
+    const model = linear([constant, onePixel, wholeImage]);
+    const triggers = await job({ ...model, images, kind, targetLabels: [1, 2], steps: 200, seed: 1 }, () => {});
+    expect(triggers.map(({ targetLabel }) => targetLabel)).toEqual([1, 2]);
+    const [small, large] = triggers.map(triggerNorm);
+    const [first] = triggers;
+    const values = first!.kind === 'blend' ? first!.mask : first!.pattern;
+    expect(values.indexOf(Math.max(...values))).toBe(PIXEL);
+    // A pixel of up to 0.1 must be lifted past 0.5; the whole image from 0.05 to 0.5 on average.
+    expect(small!).toBeGreaterThan(0.4);
+    expect(small!).toBeLessThan(1.6);
+    expect(large!).toBeGreaterThan(0.4 * AREA);
+    expect(large!).toBeLessThan(0.7 * AREA);
+  },
+);
+
+test.each(['blend', 'additive'] as const)(
+  'a label that no trigger reaches does NOT come out as one with a small trigger, in form %s',
+  async (kind) => {
+    const model = linear([constant, wholeImage, outOfReach]);
+    const input = { ...model, images, kind, targetLabels: [1, 2], steps: 100, seed: 1 };
+    const [reached, unreached] = (await job(input, () => {})).map(triggerNorm);
+    expect(unreached!).toBeGreaterThan(reached!);
+  },
+);
+
+test('the same seed gives the same triggers, another seed others', async () => {
+  const model = linear([constant, onePixel, wholeImage]);
+  const recover = async (seed: number): Promise<Float32Array[]> =>
+    (await job({ ...model, images, kind: 'additive', targetLabels: [1, 2], steps: 30, seed }, () => {})).map(
+      ({ pattern }) => pattern,
+    );
+  const first = await recover(1);
+  expect(await recover(1)).toEqual(first);
+  expect(await recover(2)).not.toEqual(first);
+});
