@@ -18,7 +18,7 @@ import { featuresOf } from './predict.ts';
 
 const FOLDS = 5;
 const CONFIDENCE = 0.95;
-const STEPS = 200;
+const STEPS = 120;
 const LEARNING_RATE = 0.1;
 const SHRINKAGE = 1e-2;
 

@@ -17,17 +17,20 @@ export type JobOptions = {
   signal?: AbortSignal;
 };
 
-/** What a worker thread says to its pool (thread.ts). */
+/** What a pool asks of a worker thread (thread.ts), and what that says in return. */
+export type ThreadTask = { module: string; index: number; input: unknown };
 export type ThreadMessage =
-  | { type: 'ready' }
   | { type: 'progress'; index: number; progress: unknown }
   | { type: 'done'; index: number; output: unknown }
   | { type: 'failed'; error: unknown };
 
+/** Threads that have done their jobs and wait for more; they cost seconds to start and do not keep the process alive. */
+const idle: Worker[] = [];
+
 /**
  * Runs `job` of the module for every input and gives the outputs in the order of the inputs. On WebGPU, or with one thread or
  * one input, the jobs run one after another in this thread on the current backend. The first job that throws rejects with its own
- * error, an abort with the signal's reason; either way no thread is left behind.
+ * error, an abort with the signal's reason; either way the threads it used end. Those of a run that succeeds wait for the next one.
  */
 export async function runJobs<Input, Output>(jobModule: URL, inputs: Input[], options: JobOptions): Promise<Output[]> {
   options.signal?.throwIfAborted();
@@ -56,27 +59,38 @@ async function runInThreads<Input, Output>(
   signal?.addEventListener('abort', abort);
   let started = 0;
   let finished = 0;
+  const next = (worker: Worker): void => {
+    if (started < inputs.length) {
+      worker.postMessage({ module: jobModule.href, index: started, input: inputs[started++] } satisfies ThreadTask);
+    }
+  };
+  const end = (code: number): void =>
+    reject(new Error(`a worker thread ended with exit code ${code} before its job was done`));
   const workers = Array.from({ length: threads }, () => {
-    const worker = new Worker(new URL('./thread.ts', import.meta.url), { workerData: jobModule.href });
-    worker.on('message', (message: ThreadMessage) => {
+    const worker = idle.pop() ?? new Worker(new URL('./thread.ts', import.meta.url));
+    const hear = (message: ThreadMessage): void => {
       if (message.type === 'failed') return reject(message.error);
       if (message.type === 'progress') return onProgress?.(message.index, message.progress);
-      if (message.type === 'done') {
-        outputs[message.index] = message.output as Output;
-        if (++finished === inputs.length) return resolve(outputs);
-      }
-      if (started < inputs.length) worker.postMessage({ index: started, input: inputs[started++] });
-    });
-    worker.on('error', reject);
-    worker.on('exit', (code) =>
-      reject(new Error(`a worker thread ended with exit code ${code} before its job was done`)),
-    );
-    return worker;
+      outputs[message.index] = message.output as Output;
+      if (++finished === inputs.length) return resolve(outputs);
+      next(worker);
+    };
+    worker.on('message', hear).on('error', reject).on('exit', end);
+    worker.ref();
+    next(worker);
+    return { worker, release: () => worker.off('message', hear).off('error', reject).off('exit', end).unref() };
   });
   try {
-    return await promise;
+    const done = await promise;
+    for (const { worker, release } of workers) {
+      release();
+      idle.push(worker);
+    }
+    return done;
+  } catch (error) {
+    await Promise.all(workers.map(({ worker }) => worker.terminate()));
+    throw error;
   } finally {
     signal?.removeEventListener('abort', abort);
-    await Promise.all(workers.map((worker) => worker.terminate()));
   }
 }

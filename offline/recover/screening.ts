@@ -15,7 +15,8 @@ import type { Report } from '../progress.ts';
 import type { ScreenInput } from './screen.ts';
 
 const HELD_BACK_SHARE = 0.3;
-const STEPS = 150;
+const SCREEN_STEPS = 120;
+const SEARCH_STEPS = 150;
 /** A fixed size, so that a seed gives the same triggers whatever the number of threads. */
 const LABELS_PER_JOB = 5;
 const KINDS: readonly TriggerKind[] = ['blend', 'additive'];
@@ -61,6 +62,7 @@ export async function screenAll(recovery: Recovery, report: Report): Promise<Scr
   const groups = chunks(labels, LABELS_PER_JOB);
   const measured = await screenLabels(
     recovery,
+    SCREEN_STEPS,
     (kind) => groups.map((group) => repeat(group, SCREEN_STARTS[kind])),
     report,
   );
@@ -76,17 +78,23 @@ export async function screenAll(recovery: Recovery, report: Report): Promise<Scr
 
 /** Recovers triggers for a few labels from several starting points each, in both forms. */
 export function searchLabels(recovery: Recovery, labels: readonly number[], report: Report): Promise<Measured[]> {
-  return screenLabels(recovery, (kind) => labels.map((label) => repeat([label], SEARCH_STARTS[kind])), report);
+  return screenLabels(
+    recovery,
+    SEARCH_STEPS,
+    (kind) => labels.map((label) => repeat([label], SEARCH_STARTS[kind])),
+    report,
+  );
 }
 
 async function screenLabels(
   { network, weights, split, seed, engine }: Recovery,
+  steps: number,
   groupsOf: (kind: TriggerKind) => number[][],
   report: Report,
 ): Promise<Measured[]> {
   const jobs = KINDS.flatMap((kind) =>
     groupsOf(kind).map((targetLabels): ScreenInput => {
-      return { network, weights, images: split.learn, kind, targetLabels, steps: STEPS, seed };
+      return { network, weights, images: split.learn, kind, targetLabels, steps, seed };
     }),
   );
   const triggers = await runReportedJobs<ScreenInput, Trigger[]>(SCREEN, jobs, { engine, report });

@@ -59,7 +59,7 @@ test.each([1, 2])('an abort ends the run with its reason and leaves no thread be
   );
   setTimeout(() => controller.abort(new Error('stopped by hand')), 200);
   await expect(running).rejects.toThrow('stopped by hand');
-  expect(livePorts()).toBe(before);
+  expect(livePorts()).toBeLessThanOrEqual(before);
 });
 
 test('a signal that is aborted already starts nothing', async () => {
