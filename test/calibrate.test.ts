@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { everyIndex } from '../offline/batch.ts';
 import { calibrate, scoreImages, thresholdOf, type CalibrationInput } from '../offline/calibrate.ts';
-import type { Dataset } from '../offline/data/dataset.ts';
+import { selectImages, type Dataset } from '../offline/data/dataset.ts';
 import { randomSource } from '../offline/engine/random.ts';
 import { openWasm } from '../offline/engine/wasm.ts';
 import { toDevice } from '../src/network/forward.ts';
@@ -148,9 +149,45 @@ describe('calibration', () => {
     }
   });
 
+  test('scores an image as its largest probe does', async () => {
+    const { input, fresh } = gaussian(8);
+    const { probes } = await calibrate(input);
+    const device = toDevice(input.weights);
+    const score = (chosen: typeof probes): Promise<Float32Array> =>
+      scoreImages(network, device, 'features', chosen, fresh);
+    const [first, second, both] = [await score([probes[0]!]), await score([probes[1]!]), await score(probes)];
+    expect(both).toEqual(first.map((value, index) => Math.max(value, second[index]!)));
+    expect(both).not.toEqual(first);
+    expect(both).not.toEqual(second);
+  });
+
+  test('scores every image with probes that did not see it: another image in its place leaves those held back with it alone', async () => {
+    const { input, fresh } = gaussian(9);
+    const images = selectImages(input.images, everyIndex(40));
+    const single = { ...input, images, pools: [input.pools[1]!] };
+    const pixels = images.images.slice();
+    pixels.set(fresh.images.subarray(0, SIDE * SIDE), 7 * SIDE * SIDE);
+    const before = (await calibrate(single)).scores;
+    const after = (await calibrate({ ...single, images: { ...images, images: pixels } })).scores;
+    // Eight images a fold: seven keep their scores to the bit, the probes of the other folds have seen the change.
+    expect(after.filter((score) => before.includes(score)).length).toBe(7);
+  });
+
+  test('gives no weight to a feature that never varies', async () => {
+    const { input } = gaussian(10);
+    const images = selectImages(input.images, everyIndex(60));
+    const dark = images.images.map((value, index) => (index % (SIDE * SIDE) === 5 ? 0 : value));
+    const [trigger] = input.pools[1]!;
+    const pattern = trigger!.pattern.map((value, index) => (index === 5 ? 0 : value));
+    const pools: Trigger[][] = [[{ ...trigger!, kind: 'additive', pattern }]];
+    const { probes } = await calibrate({ ...input, cut: 'flat', images: { ...images, images: dark }, pools });
+    const { weights } = probes[0]!;
+    expect([...weights.keys()].filter((feature) => weights[feature] === 0)).toEqual([5]);
+  });
+
   test('follows from its seed', async () => {
     const { input } = gaussian(8);
-    const small = { ...input, pools: [input.pools[1]!] };
+    const small = { ...input, images: selectImages(input.images, everyIndex(60)), pools: [input.pools[1]!] };
     expect(await calibrate(small)).toEqual(await calibrate(small));
   });
 });
