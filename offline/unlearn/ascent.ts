@@ -3,7 +3,7 @@
  *   L = alpha * (CE(F(x), y) - CE(F(stamp(x)), t)) + beta * sum_k omega_k |theta_k - theta0_k|
  * Differences: omega is the paper's mean |dCE_clean / dtheta_k| (the released code has a constant), divided by its own mean so
  * that beta does not depend on the network; the ascent term is capped, since it has no bound; images of the
- * target label take no part in it; it stops on recovered triggers and held-back images, never on the true trigger.
+ * target label take no part in it; the number of steps is fixed, where the released code stops by the true trigger on test images.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { forward, toDevice } from '../../src/network/forward.ts';

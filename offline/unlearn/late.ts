@@ -34,9 +34,9 @@ export type ReportSteps = (progress: { step: number; steps: number }) => void;
 const BATCH = 64;
 const PEAK_LEARNING_RATE = 5e-3;
 /** How much forgetting the trigger weighs against keeping the clean answers. */
-const TRIGGERED_WEIGHT = 0.3;
+const TRIGGERED_WEIGHT = 0.4;
 /** A recovered trigger just works, a planted one is stronger: the shift it causes at the cut is stretched by 1 to 1 + this. */
-const STRETCH = 1.5;
+const STRETCH = 3;
 /** The largest random shift, as a share of the image's sides. */
 const SHIFT_SHARE = 1 / 14;
 

@@ -67,6 +67,22 @@ describe.each([1, 2, 3])('a planted backdoor (seed %i)', (seed) => {
       return crossEntropy(logits, goal).dataSync()[0]!;
     });
 
+  /** Mean log-odds that the victim gives the target over the best other label, on fresh images of other labels. */
+  const targetMargin = (trigger: Trigger): number => {
+    const { model, fresh } = planted;
+    const rows = tf.tidy(() => {
+      return logitsOf(
+        model.network,
+        toDevice(model.weights),
+        fresh,
+        indicesWithout(fresh, target),
+        trigger,
+      ).arraySync();
+    });
+    const marginOf = (row: number[]): number => row[target]! - Math.max(...row.toSpliced(target, 1));
+    return rows.reduce((sum, row) => sum + marginOf(row), 0) / rows.length;
+  };
+
   beforeAll(async () => {
     planted = await plantBackdoor(seed);
     const { model, clean, trueTrigger } = planted;
@@ -112,10 +128,10 @@ describe.each([1, 2, 3])('a planted backdoor (seed %i)', (seed) => {
   test('convinces more once its recovered trigger is strengthened, within the budget', async () => {
     const { model, trueTrigger } = planted;
     const start = unlearning.triggers[0]!;
-    const input = { ...model, images: split.learn, triggers: [start], steps: 60, seed };
+    const input = { ...model, images: split.learn, triggers: [start], steps: 100, seed };
     const [stronger] = await strengthen(input, silent);
     expect(stronger).toMatchObject({ kind: start.kind, targetLabel: trueTrigger.targetLabel });
-    expect(targetLoss(model.weights, stronger!)).toBeLessThan(targetLoss(model.weights, start));
+    expect(targetMargin(stronger!)).toBeGreaterThan(targetMargin(start));
     expect(triggerNorm(stronger!)).toBeLessThan(1.35 * triggerNorm(start));
   });
 
