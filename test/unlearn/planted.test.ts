@@ -94,7 +94,8 @@ describe.each([1, 2, 3])('a planted backdoor (seed %i)', (seed) => {
     const staircase = { ...model, images: split.learn, screened, level: 0.8, steps: 60, draws: DRAWS, seed };
     drawn = await measureTriggers(model.network, model.weights, split.heldBack, await climb(staircase, silent));
     const triggers = confirmed([...found, ...drawn]).map(({ trigger }) => trigger);
-    unlearning = { ...model, cut: CUT, images: split.learn, triggers, steps: 120, seed };
+    // As many steps as a purification takes.
+    unlearning = { ...model, cut: CUT, images: split.learn, triggers, steps: 250, seed };
   }, 240_000);
 
   test('is there, in a victim that is otherwise good', () => {
