@@ -1,7 +1,7 @@
 /**
  * Strengthening: how convincing can a trigger get that is hardly larger than the smallest one that works?
  *
- * Screening stops at the smallest trigger that just works. Within a quarter more norm, this maximises the median log-odds of the target label. A
+ * Screening stops at the smallest trigger that just works. Within a quarter more norm, this maximises the mean log-odds of the target label. A
  * planted trigger was trained to convince from any image, a natural one only shares features with the label's own images.
  */
 import * as tf from '@tensorflow/tfjs-core';
