@@ -16,7 +16,7 @@ import type { Unlearning } from './late.ts';
 
 const LATE = new URL('./late.ts', import.meta.url);
 const ASCENT = new URL('./ascent.ts', import.meta.url);
-const STEPS = { late: 250, ascent: 150 };
+const STEPS = { late: 200, ascent: 150 };
 /** How far a head's obedience to recovered triggers may lie above its natural rate, and its accuracy below the victim's. */
 const OBEDIENCE_LIMIT = 0.03;
 const ACCURACY_LIMIT = 0.015;
