@@ -94,7 +94,8 @@ describe.each([1, 2, 3])('a planted backdoor (seed %i)', (seed) => {
     const staircase = { ...model, images: split.learn, screened, level: 0.8, steps: 60, draws: DRAWS, seed };
     drawn = await measureTriggers(model.network, model.weights, split.heldBack, await climb(staircase, silent));
     const triggers = confirmed([...found, ...drawn]).map(({ trigger }) => trigger);
-    // As many steps as a purification takes.
+    // A purification takes 200 steps. With those the real trigger of seed 2 keeps 7 %: these tiny victims are harder to rid of it
+    // than the example, where the last 50 steps only cost accuracy (CHANGELOG.md, "Known and open").
     unlearning = { ...model, cut: CUT, images: split.learn, triggers, steps: 250, seed };
   }, 240_000);
 
