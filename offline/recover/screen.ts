@@ -13,6 +13,7 @@ import type { Trigger, TriggerKind } from '../../src/trigger/trigger.ts';
 import { imageBatch, indicesWithout } from '../batch.ts';
 import type { Dataset } from '../data/dataset.ts';
 import { randomSource } from '../engine/random.ts';
+import type { Report } from '../progress.ts';
 import { partNorms, rawSize, readTriggers, stampParts, toParts, type Form } from './raw-trigger.ts';
 
 export type ScreenInput = {
@@ -35,10 +36,7 @@ const LEARNING_RATE = { blend: 0.4, additive: 0.05 };
 const ADAM_DECAY = [0.5, 0.9] as const;
 
 /** Recovers the smallest trigger for each target label; a job for worker threads. Reports `{ step, steps }`. */
-export async function job(
-  input: ScreenInput,
-  report: (progress: { step: number; steps: number }) => void,
-): Promise<Trigger[]> {
+export async function job(input: ScreenInput, report: Report): Promise<Trigger[]> {
   const { network, targetLabels, steps } = input;
   const weights = toDevice(input.weights);
   const random = randomSource(input.seed, `screen/${input.kind}/${targetLabels.join()}`);

@@ -14,6 +14,7 @@ import { triggerNorm, type Trigger } from '../../src/trigger/trigger.ts';
 import { imageBatch, indicesWithout } from '../batch.ts';
 import type { Dataset } from '../data/dataset.ts';
 import { randomSource } from '../engine/random.ts';
+import type { Report } from '../progress.ts';
 import { makeGenerator, NOISE } from './generator.ts';
 import { makeEstimator } from './mutual-information.ts';
 import { partNorms, readTriggers, stampParts, toParts, toRaw } from './raw-trigger.ts';
@@ -39,10 +40,7 @@ const NORM_WEIGHT = 0.5;
 const LEARNING_RATE = 2e-3;
 
 /** Trains one level's generator and draws triggers from it; a job for worker threads. Reports `{ step, steps }`. */
-export async function job(
-  input: StaircaseInput,
-  report: (progress: { step: number; steps: number }) => void,
-): Promise<Trigger[]> {
+export async function job(input: StaircaseInput, report: Report): Promise<Trigger[]> {
   const { network, images, screened, steps, draws } = input;
   const weights = toDevice(input.weights);
   const random = randomSource(input.seed, `staircase/${screened.kind}/${screened.targetLabel}/${input.level}`);

@@ -12,6 +12,7 @@ import { triggerNorm, type Trigger } from '../../src/trigger/trigger.ts';
 import { imageBatch, indicesWithout } from '../batch.ts';
 import type { Dataset } from '../data/dataset.ts';
 import { randomSource } from '../engine/random.ts';
+import type { Report } from '../progress.ts';
 import { partNorms, rawSize, readTriggers, stampParts, toParts, toRaw } from './raw-trigger.ts';
 
 export type StrengthenInput = {
@@ -36,10 +37,7 @@ export function margins(logits: tf.Tensor, goal: tf.Tensor): tf.Tensor1D {
 }
 
 /** Strengthens triggers of one form within their norm budget; a job for worker threads. */
-export async function job(
-  input: StrengthenInput,
-  report: (progress: { step: number; steps: number }) => void,
-): Promise<Trigger[]> {
+export async function job(input: StrengthenInput, report: Report): Promise<Trigger[]> {
   const { network, images, triggers, steps } = input;
   const form = triggers[0]!;
   const weights = toDevice(input.weights);

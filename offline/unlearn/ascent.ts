@@ -13,9 +13,10 @@ import { stamp } from '../../src/trigger/trigger.ts';
 import { imageBatch, indicesWithout } from '../batch.ts';
 import type { Dataset } from '../data/dataset.ts';
 import { randomSource } from '../engine/random.ts';
+import type { Report } from '../progress.ts';
 import { crossEntropy, descend, toHost, variablesOf } from '../train.ts';
 import { sensitivity } from './penalty.ts';
-import type { ReportSteps, Unlearning } from './late.ts';
+import type { Unlearning } from './late.ts';
 
 const ALPHA = 1;
 const BETA = 1e-3;
@@ -26,7 +27,7 @@ const ASCENT_CAP = 6;
 const REFRESH_STEPS = 50;
 
 /** Unlearns triggers in all layers by gradient ascent and returns the network's weights; a job for worker threads. */
-export async function job(input: Unlearning, report: ReportSteps): Promise<Map<string, HostTensor>> {
+export async function job(input: Unlearning, report: Report): Promise<Map<string, HostTensor>> {
   const { network, images, triggers, steps } = input;
   const origin = toDevice(input.weights);
   const variables = variablesOf(origin);

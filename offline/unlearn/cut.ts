@@ -1,7 +1,7 @@
 /** Where trunk and head are parted: the latest cut whose probe still separates and whose head can still unlearn, by held-back measurement. */
 import { toDevice } from '../../src/network/forward.ts';
 import { cutCandidates, type Network } from '../../src/network/network.ts';
-import { attackSuccessRate, cleanAccuracy, estimateRate } from '../../src/metrics.ts';
+import { attackSuccessRate, cleanAccuracy } from '../../src/metrics.ts';
 import type { HostWeights } from '../../src/network/safetensors.ts';
 import { headWeightShapes } from '../../src/release/release.ts';
 import type { Trigger } from '../../src/trigger/trigger.ts';
@@ -117,7 +117,7 @@ async function measureCut(input: CutInput, cut: string, weights: HostWeights): P
   const flagged: number[] = [];
   for (const trigger of pools.flat()) {
     const scores = await scoreImages(network, after, cut, probes, heldBack, trigger);
-    flagged.push(estimateRate(scores.filter((score) => score > threshold).length, scores.length).rate);
+    flagged.push(scores.filter((score) => score > threshold).length / scores.length);
   }
   [before, after].forEach((held) => held.forEach((tensor) => tensor.dispose()));
   const accuracyLoss =

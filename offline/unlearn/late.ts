@@ -15,6 +15,7 @@ import { stamp, type Trigger } from '../../src/trigger/trigger.ts';
 import { imageBatch } from '../batch.ts';
 import type { Dataset } from '../data/dataset.ts';
 import { randomSource, type RandomSource } from '../engine/random.ts';
+import type { Report } from '../progress.ts';
 import { crossEntropy, descend, toHost, variablesOf } from '../train.ts';
 
 export type Unlearning = {
@@ -29,8 +30,6 @@ export type Unlearning = {
   seed: number;
 };
 
-export type ReportSteps = (progress: { step: number; steps: number }) => void;
-
 const BATCH = 64;
 const PEAK_LEARNING_RATE = 5e-3;
 /** How much forgetting the trigger weighs against keeping the clean answers. */
@@ -41,7 +40,7 @@ const STRETCH = 3;
 const SHIFT_SHARE = 1 / 14;
 
 /** Unlearns triggers in the head and returns the whole network's weights, those of the trunk as they were; a job for worker threads. */
-export async function job(input: Unlearning, report: ReportSteps): Promise<Map<string, HostTensor>> {
+export async function job(input: Unlearning, report: Report): Promise<Map<string, HostTensor>> {
   const { network, cut, images, triggers, steps } = input;
   const device = toDevice(input.weights);
   const names = [...headWeightShapes(network, cut).keys()];
