@@ -1,6 +1,7 @@
 /** Where trunk and head are parted: the latest cut whose probe still separates and whose head can still unlearn, by held-back measurement. */
 import { toDevice } from '../../src/network/forward.ts';
-import { cutCandidates, type Network } from '../../src/network/network.ts';
+import { cutCandidates } from '../../src/network/cuts.ts';
+import type { Network } from '../../src/network/network.ts';
 import { attackSuccessRate, cleanAccuracy } from '../../src/metrics.ts';
 import type { HostWeights } from '../../src/network/safetensors.ts';
 import { headWeightShapes } from '../../src/release/release.ts';

@@ -71,6 +71,11 @@ export function runLayer(
       return inputs.reduce((total, input) => add(total, input));
     case 'concat':
       return concat([...inputs], -1);
+    case 'selectChannels':
+      return concat(
+        runsOf(item.channels).map(([first, count]) => takeChannels(x, first, count)),
+        -1,
+      );
     case 'pad':
       // A new tensor even where no side is padded, since forward frees each node by itself.
       return pad(images, explicitPadding(item.padding));
@@ -92,6 +97,20 @@ export function runLayer(
       return ACTIVATIONS[item.type](x);
   }
 }
+
+/** Channels as runs of neighbours: the first of each, and how many. */
+function runsOf(channels: readonly number[]): Pair[] {
+  const runs: Pair[] = [];
+  for (const channel of channels) {
+    const last = runs.at(-1);
+    if (last && channel === last[0] + last[1]) last[1] += 1;
+    else runs.push([channel, 1]);
+  }
+  return runs;
+}
+
+const takeChannels = (x: Tensor, first: number, count: number): Tensor =>
+  slice(x, [...x.shape.slice(1).map(() => 0), first], [...x.shape.slice(0, -1), count]);
 
 const ACTIVATIONS = {
   relu,

@@ -58,6 +58,13 @@ const layer = z.discriminatedUnion('type', [
     padding,
   }),
   z.strictObject({ type: z.enum(['globalAveragePool', 'globalMaxPool', 'flatten']), name: nodeName, inputs: one }),
+  /** The listed channels, in that order. */
+  z.strictObject({
+    type: z.literal('selectChannels'),
+    name: nodeName,
+    inputs: one,
+    channels: z.array(z.int().min(0).max(65_535)).min(1).max(65_536),
+  }),
   z.strictObject({ type: z.literal('reshape'), name: nodeName, inputs: one, shape: z.array(size).min(1).max(3) }),
   z.strictObject({
     type: z.enum([
@@ -114,9 +121,21 @@ function schemaError(json: unknown, { path, message }: z.core.$ZodIssue): string
  * Fails when a name is used twice, an input is missing or comes later, a shape does not fit, or the output is not one logit a label.
  */
 export function nodeShapes(network: Network): Result<Map<string, Shape>> {
-  const { height, width, channels } = network.input;
-  const shapes = new Map<string, Shape>([[IMAGES, [height, width, channels]]]);
-  for (const item of network.layers) {
+  const shapes = layerShapes(network);
+  if (!shapes.ok) return shapes;
+  const logits = shapes.value.get(network.output);
+  const expected = network.labelNames.length;
+  if (logits?.length !== 1 || logits[0] !== expected) {
+    const got = logits ? `[${logits.join(',')}]` : 'no such node';
+    return failure(`network: output "${network.output}": expected [${expected}] (one logit a label), got ${got}`);
+  }
+  return shapes;
+}
+
+/** The shape of every node, as `nodeShapes`, of layers whose output is not known yet. */
+export function layerShapes({ input: image, layers }: Pick<Network, 'input' | 'layers'>): Result<Map<string, Shape>> {
+  const shapes = new Map<string, Shape>([[IMAGES, [image.height, image.width, image.channels]]]);
+  for (const item of layers) {
     if (shapes.has(item.name)) return failure(`network: layer "${item.name}": the name is used twice`);
     const inputs: Shape[] = [];
     for (const input of item.inputs) {
@@ -127,12 +146,6 @@ export function nodeShapes(network: Network): Result<Map<string, Shape>> {
     const shape = outputShape(item, inputs);
     if (typeof shape === 'string') return failure(`network: layer "${item.name}" (${item.type}): ${shape}`);
     shapes.set(item.name, shape);
-  }
-  const logits = shapes.get(network.output);
-  const expected = network.labelNames.length;
-  if (logits?.length !== 1 || logits[0] !== expected) {
-    const got = logits ? `[${logits.join(',')}]` : 'no such node';
-    return failure(`network: output "${network.output}": expected [${expected}] (one logit a label), got ${got}`);
   }
   return success(shapes);
 }
@@ -166,43 +179,6 @@ function layerWeights(item: Layer, channels: number): Record<string, Shape> {
     default:
       return {};
   }
-}
-
-/**
- * The nodes where trunk and head can be parted: every path from `images` to the output passes through them,
- * in order from the input; `images` and the output themselves are left out.
- */
-export function cutCandidates(network: Network): string[] {
-  const used = usedLayers(network);
-  const last = new Map<string, number>();
-  used.forEach((item, index) => item.inputs.forEach((input) => last.set(input, index)));
-  const cuts: string[] = [];
-  let open = last.get(IMAGES) ?? 0;
-  used.forEach((item, index) => {
-    if (index >= open && item.name !== network.output) cuts.push(item.name);
-    open = Math.max(open, last.get(item.name) ?? 0);
-  });
-  return cuts;
-}
-
-/** The layers that lie behind a cut: those that depend on it, in order (the head). */
-export function headLayers(network: Network, cut: string): Layer[] {
-  const behind = new Set([cut]);
-  return usedLayers(network).filter((item) => {
-    const depends = item.inputs.some((input) => behind.has(input));
-    if (depends) behind.add(item.name);
-    return depends;
-  });
-}
-
-function usedLayers(network: Network): Layer[] {
-  const needed = new Set([network.output]);
-  const used = network.layers.toReversed().filter((item) => {
-    if (!needed.has(item.name)) return false;
-    item.inputs.forEach((input) => needed.add(input));
-    return true;
-  });
-  return used.reverse();
 }
 
 type Padding = z.infer<typeof padding>;
@@ -271,6 +247,12 @@ function outputShape(item: Layer, inputs: readonly Shape[]): Shape | string {
     case 'globalAveragePool':
     case 'globalMaxPool':
       return input.length === 3 ? [channels] : needsImage;
+    case 'selectChannels': {
+      const wrong = item.channels.find((channel) => channel >= channels);
+      return wrong === undefined
+        ? [...input.slice(0, -1), item.channels.length]
+        : `expected channels below ${channels}, got ${wrong}`;
+    }
     case 'flatten':
       return [product(input)];
     case 'reshape':

@@ -3,7 +3,8 @@
  * that `openRelease` has not accepted.
  */
 import * as z from 'zod';
-import { cutCandidates, headLayers, parseNetwork, weightShapes, type Network, type Shape } from '../network/network.ts';
+import { cutCandidates, headLayers } from '../network/cuts.ts';
+import { parseNetwork, weightShapes, type Network, type Shape } from '../network/network.ts';
 import { encodeSafetensors, type HostTensor, type HostWeights } from '../network/safetensors.ts';
 import { failure, success, type Result } from '../result.ts';
 import { decodeJson, encodeText } from './encoding.ts';

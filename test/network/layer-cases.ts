@@ -68,6 +68,7 @@ export const layerCases: [string, Layer[]][] = [
   ['averagePool, uneven sides', [{ ...pool, type: 'averagePool', padding: uneven }]],
   ['globalAveragePool', [{ type: 'globalAveragePool', name: 'x', inputs }]],
   ['globalMaxPool', [{ type: 'globalMaxPool', name: 'x', inputs }]],
+  ['selectChannels', [{ type: 'selectChannels', name: 'x', inputs, channels: [2, 0, 1, 1] }]],
   ['flatten', [{ type: 'flatten', name: 'x', inputs }]],
   ['reshape', [{ type: 'reshape', name: 'x', inputs, shape: [14, 4, 3] }]],
   ['leakyRelu', [wide, { type: 'leakyRelu', name: 'x', inputs: ['wide'], alpha: 0.1 }]],

@@ -1,15 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import {
-  cutCandidates,
-  headLayers,
-  IMAGES,
-  nodeShapes,
-  parseNetwork,
-  weightShapes,
-  type Layer,
-  type Network,
-} from '../../src/network/network.ts';
+import { cutCandidates, headLayers } from '../../src/network/cuts.ts';
+import { IMAGES, nodeShapes, parseNetwork, weightShapes, type Layer, type Network } from '../../src/network/network.ts';
 import { networkOf, uniform } from './networks.ts';
 
 const conv = {

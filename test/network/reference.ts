@@ -83,6 +83,12 @@ function layerOutput(item: Layer, inputs: readonly Value[], weight: Weigh): Valu
       );
     case 'globalMaxPool':
       return make([channels], (c) => Math.max(...channel(x, c!)));
+    case 'selectChannels': {
+      const data = Array.from({ length: x.data.length / channels }, (_, row) =>
+        item.channels.map((c) => x.data[row * channels + c]!),
+      );
+      return { shape: [...x.shape.slice(0, -1), item.channels.length], data: Float64Array.from(data.flat()) };
+    }
     case 'flatten':
       return { shape: [x.data.length], data: x.data };
     case 'reshape':

@@ -1,0 +1,39 @@
+/** Where a network can be parted into trunk and head. */
+import { IMAGES, type Layer, type Network } from './network.ts';
+
+/**
+ * The nodes where trunk and head can be parted: every path from `images` to the output passes through them,
+ * in order from the input; `images` and the output themselves are left out.
+ */
+export function cutCandidates(network: Network): string[] {
+  const used = usedLayers(network);
+  const last = new Map<string, number>();
+  used.forEach((item, index) => item.inputs.forEach((input) => last.set(input, index)));
+  const cuts: string[] = [];
+  let open = last.get(IMAGES) ?? 0;
+  used.forEach((item, index) => {
+    if (index >= open && item.name !== network.output) cuts.push(item.name);
+    open = Math.max(open, last.get(item.name) ?? 0);
+  });
+  return cuts;
+}
+
+/** The layers that lie behind a cut: those that depend on it, in order (the head). */
+export function headLayers(network: Network, cut: string): Layer[] {
+  const behind = new Set([cut]);
+  return usedLayers(network).filter((item) => {
+    const depends = item.inputs.some((input) => behind.has(input));
+    if (depends) behind.add(item.name);
+    return depends;
+  });
+}
+
+function usedLayers(network: Network): Layer[] {
+  const needed = new Set([network.output]);
+  const used = network.layers.toReversed().filter((item) => {
+    if (!needed.has(item.name)) return false;
+    item.inputs.forEach((input) => needed.add(input));
+    return true;
+  });
+  return used.reverse();
+}
