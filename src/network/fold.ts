@@ -2,6 +2,7 @@
  * Folds batch norm into the layer before it: with s = gamma / sqrt(variance + epsilon), the layer w*x + b followed by
  * batch norm is (s w)*x + s (b - mean) + beta. Exact but for rounding; computed in float64, stored in float32.
  */
+import { failure, success, type Result } from '../result.ts';
 import type { Layer, Network } from './network.ts';
 import type { HostTensor, HostWeights } from './safetensors.ts';
 
@@ -43,7 +44,7 @@ function mergeWeights(weights: Map<string, HostTensor>, before: Weighted, norm: 
   const kernel = take(`${before.name}/kernel`);
   const bias = before.bias ? take(`${before.name}/bias`).data : undefined;
 
-  const scale = Array.from(gamma, (value, unit) => value / Math.sqrt(variance[unit]! + norm.epsilon));
+  const scale = scaleOf(norm, gamma, variance);
   const units = scale.length;
   weights.set(`${norm.name}/kernel`, {
     dtype: 'F32',
@@ -55,6 +56,54 @@ function mergeWeights(weights: Map<string, HostTensor>, before: Weighted, norm: 
     shape: [units],
     data: Float32Array.from(scale, (value, unit) => value * ((bias?.[unit] ?? 0) - mean[unit]!) + beta[unit]!),
   });
+}
+
+const scaleOf = ({ epsilon }: BatchNorm, gamma: Values, variance: Values): number[] =>
+  Array.from(gamma, (value, unit) => value / Math.sqrt(variance[unit]! + epsilon));
+
+/**
+ * The way back: the weights of the network as it was, with its batch norms, that fold to `purified` (the weights of the folded
+ * network, or changed ones). Only what changed is computed, as a difference: a kernel takes its change divided by s, a bias gives its
+ * change to beta; every other number keeps its bits. Fails, naming the layer, where s is 0 and a kernel changed.
+ */
+export function unfoldBatchNorm(network: Network, weights: HostWeights, purified: HostWeights): Result<HostWeights> {
+  const layers = new Map(network.layers.map((item) => [item.name, item]));
+  const unfolded = new Map(weights);
+  for (const [name, before] of foldBatchNorm(network, weights).weights) {
+    const after = purified.get(name);
+    if (!after) throw new Error(`fold: weight "${name}" is missing`);
+    const changes = Float64Array.from(after.data, (value, index) => value - before.data[index]!);
+    if (changes.every((change) => change === 0)) continue;
+    const [layer, suffix] = splitName(name);
+    let item = layers.get(layer);
+    if (item?.type !== 'batchNorm' || (suffix !== 'kernel' && suffix !== 'bias')) {
+      unfolded.set(name, after);
+      continue;
+    }
+    if (suffix === 'kernel') {
+      for (; item?.type === 'batchNorm'; item = layers.get(item.inputs[0])) {
+        const [gamma, variance] = [weights.get(`${item.name}/gamma`)!, weights.get(`${item.name}/variance`)!];
+        const scale = scaleOf(item, gamma.data, variance.data);
+        changes.forEach((change, index) => change !== 0 && (changes[index] = change / scale[index % scale.length]!));
+      }
+    }
+    const target = suffix === 'kernel' ? `${item!.name}/kernel` : `${layer}/beta`;
+    const changed = withChanges(weights.get(target)!, changes);
+    if (!changed.data.every(Number.isFinite)) {
+      return failure(`layer "${layer}": its batch norm scales by 0, so that no weights before it give the new ones`);
+    }
+    unfolded.set(target, changed);
+  }
+  return success(unfolded);
+}
+
+function splitName(weight: string): [layer: string, suffix: string] {
+  const end = weight.lastIndexOf('/');
+  return [weight.slice(0, end), weight.slice(end + 1)];
+}
+
+function withChanges({ shape, data }: HostTensor, changes: Float64Array): HostTensor {
+  return { dtype: 'F32', shape, data: Float32Array.from(data, (value, index) => value + changes[index]!) };
 }
 
 type Values = HostTensor['data'];

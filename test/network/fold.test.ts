@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { foldBatchNorm } from '../../src/network/fold.ts';
+import { foldBatchNorm, unfoldBatchNorm } from '../../src/network/fold.ts';
 import { checkWeights } from '../../src/network/forward.ts';
 import type { Layer, Network } from '../../src/network/network.ts';
 import type { HostWeights } from '../../src/network/safetensors.ts';
-import { networkOf, randomImages, randomNetwork, randomWeights } from './networks.ts';
+import { expectClose, networkOf, randomImages, randomNetwork, randomWeights, uniform } from './networks.ts';
 import { referenceForward } from './reference.ts';
 
 const conv: Layer = {
@@ -98,5 +98,91 @@ describe('foldBatchNorm', () => {
     );
     weights.delete('norm/mean');
     expect(() => foldBatchNorm(network, weights)).toThrow('weight "norm/mean" is missing');
+  });
+});
+
+/** Weights of which about half of the tensors changed, each in about half of its numbers. */
+function changedWeights(weights: HostWeights, seed: number): HostWeights {
+  const next = uniform(seed);
+  return new Map(
+    [...weights].map(([name, tensor]) => {
+      if (next() < 0.5) return [name, tensor];
+      const data = Float32Array.from(tensor.data, (value) => (next() < 0.5 ? value : value + next() - 0.5));
+      return [
+        name,
+        { dtype: 'F32', shape: tensor.shape, data: name.endsWith('/variance') ? data.map(Math.abs) : data },
+      ];
+    }),
+  );
+}
+
+describe('unfoldBatchNorm', () => {
+  it('gives back the very same tensors where nothing changed', () => {
+    fc.assert(
+      fc.property(fc.nat(), (seed) => {
+        const network = randomNetwork(seed, 12);
+        const weights = randomWeights(network, seed);
+        const unfolded = unfoldBatchNorm(network, weights, foldBatchNorm(network, weights).weights);
+        if (!unfolded.ok) throw new Error(unfolded.error);
+        expect([...unfolded.value.keys()]).toEqual([...weights.keys()]);
+        for (const [name, tensor] of unfolded.value) expect(tensor).toBe(weights.get(name));
+      }),
+    );
+  });
+
+  it('gives weights that fold to the changed ones, and keeps the bits of every number that did not change', () => {
+    fc.assert(
+      fc.property(fc.nat(), (seed) => {
+        const network = randomNetwork(seed, 12);
+        const weights = randomWeights(network, seed);
+        const folded = foldBatchNorm(network, weights).weights;
+        const purified = changedWeights(folded, seed + 1);
+        const unfolded = unfoldBatchNorm(network, weights, purified);
+        if (!unfolded.ok) throw new Error(unfolded.error);
+        const again = foldBatchNorm(network, unfolded.value).weights;
+        for (const [name, { data }] of purified) {
+          expectClose(again.get(name)!.data, data, 1e-5);
+          data.forEach((value, index) => {
+            if (value === folded.get(name)!.data[index]) expect(again.get(name)!.data[index]).toBe(value);
+          });
+        }
+      }),
+    );
+  });
+
+  it('divides by the scales of all batch norms in a row, and gives the change of the bias to the last', () => {
+    const dense: Layer = { type: 'dense', name: 'dense', inputs: ['vector'], units: 5, bias: true };
+    const vector: Layer = { type: 'flatten', name: 'vector', inputs: ['images'] };
+    const network = networkOf(input, [vector, dense, norm('first', 'dense'), norm('second', 'first')]);
+    const weights = randomWeights(network, 6);
+    const folded = foldBatchNorm(network, weights).weights;
+    const purified = new Map(folded);
+    for (const name of ['second/kernel', 'second/bias']) {
+      const { shape, data } = folded.get(name)!;
+      purified.set(name, { dtype: 'F32', shape, data: Float32Array.from(data, (value) => value + 0.25) });
+    }
+    const unfolded = unfoldBatchNorm(network, weights, purified);
+    if (!unfolded.ok) throw new Error(unfolded.error);
+    const changed = [...unfolded.value].filter(([name, tensor]) => tensor !== weights.get(name));
+    expect(changed.map(([name]) => name)).toEqual(['dense/kernel', 'second/beta']);
+    const again = foldBatchNorm(network, unfolded.value).weights;
+    for (const [name, { data }] of purified) expectClose(again.get(name)!.data, data, 1e-5);
+  });
+
+  it('fails where a batch norm scales a changed kernel by zero, but not where only the bias behind it changed', () => {
+    const network = networkOf(input, [conv, norm('norm', 'conv')]);
+    const weights = randomWeights(network, 7);
+    weights.set('norm/gamma', { dtype: 'F32', shape: [4], data: Float32Array.of(1, 0, 1, 1) });
+    const folded = foldBatchNorm(network, weights).weights;
+    const withData = (name: string, data: Float32Array): HostWeights =>
+      new Map(folded).set(name, { dtype: 'F32', shape: folded.get(name)!.shape, data });
+    const kernel = Float32Array.from(folded.get('norm/kernel')!.data);
+    kernel[1]! += 1;
+    expect(unfoldBatchNorm(network, weights, withData('norm/kernel', kernel))).toEqual({
+      ok: false,
+      error: 'layer "norm": its batch norm scales by 0, so that no weights before it give the new ones',
+    });
+    const bias = Float32Array.from(folded.get('norm/bias')!.data, (value) => value + 1);
+    expect(unfoldBatchNorm(network, weights, withData('norm/bias', bias))).toMatchObject({ ok: true });
   });
 });
