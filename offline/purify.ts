@@ -4,7 +4,7 @@ import { attackSuccessRate, cleanAccuracy, estimateRate, perLabelRecall } from '
 import type { HostWeights } from '../src/network/safetensors.ts';
 import { judgeGate, type FreshRecovery } from '../src/release/gate.ts';
 import type { Guard } from '../src/release/guard.ts';
-import type { Manifest } from '../src/release/manifest.ts';
+import type { Manifest, Source } from '../src/release/manifest.ts';
 import { headWeightShapes, type ReleaseContent } from '../src/release/release.ts';
 import { everyIndex } from './batch.ts';
 import { calibrate } from './calibrate.ts';
@@ -21,6 +21,8 @@ export type PurifyOptions = ScanOptions & {
   falsePositiveRate: number;
   /** Whether a failed gate may still give a release; the manifest says so. */
   force: boolean;
+  /** Where the model came from; recorded in the manifest. */
+  source: Source;
   now: Date;
 };
 
@@ -85,6 +87,7 @@ export async function purify(model: Model, images: Dataset, options: PurifyOptio
       tool: TOOL,
       engine: engine.kind,
       seed,
+      source: options.source,
       victimDigest: digestModel(model),
       cleanDataDigest: digestDataset(images),
     },

@@ -60,7 +60,17 @@ async function runPurify(directory: string, options: unknown): Promise<void> {
   const opened = await startEngine(flags.engine);
   const { unlearn, falsePositiveRate, force } = flags;
   const progress = showProgress(process.stderr);
-  const how = { engine: opened, seed: flags.seed, progress, unlearn, falsePositiveRate, force, now: new Date() };
+  const source = { format: 'network', digest: digestModel(model), input: null } as const;
+  const how = {
+    engine: opened,
+    seed: flags.seed,
+    progress,
+    unlearn,
+    falsePositiveRate,
+    force,
+    source,
+    now: new Date(),
+  };
   const purified = await purify(model, images, how);
   closeEngine(opened);
   if (flags.pictures !== undefined) accept(await writePictures(flags.pictures, purified.scan.findings));

@@ -104,7 +104,14 @@ export async function runDemo(options: DemoOptions): Promise<Demo> {
 
 async function purifyVictim({ victim, clean }: Example, { engine, seed, progress, tell }: DemoOptions) {
   const began = performance.now();
-  const how = { unlearn: 'late', falsePositiveRate: FALSE_POSITIVE_RATE, force: false, now: new Date() } as const;
+  const source = { format: 'network', digest: digestModel(victim), input: null } as const;
+  const how = {
+    unlearn: 'late',
+    falsePositiveRate: FALSE_POSITIVE_RATE,
+    force: false,
+    source,
+    now: new Date(),
+  } as const;
   const purified = await purify(victim, clean, { engine, seed, progress, ...how });
   const purifySeconds = secondsSince(began);
   tell(formatScan(purified.scan, victim.network.labelNames));

@@ -7,6 +7,7 @@
  * victim's head (the layers behind the cut) in quarantine under `quarantine/<weight name>`.
  */
 import * as z from 'zod';
+import { inputSchema } from '../network/input.ts';
 import { networkSchema } from '../network/network.ts';
 
 const rate = z.number().min(0).max(1);
@@ -29,6 +30,14 @@ export const RELEASE_FILES = [
 export const SIGNATURE_FILE = 'signature.sigstore.json';
 export const QUARANTINE = 'quarantine/';
 
+/** The model that was purified: its form, the SHA-256 of its file (of the digests of its files, in order, if it has several), and how an imported one wants its images. */
+const source = z.strictObject({
+  format: z.enum(['release', 'network', 'onnx', 'h5', 'keras', 'tfjs']),
+  digest: sha256,
+  /** Null for a release and for a model directory, which take `images` as they are. */
+  input: inputSchema.nullable(),
+});
+
 export const manifestSchema = z.strictObject({
   schemaVersion: z.literal(1),
   network: networkSchema,
@@ -40,6 +49,7 @@ export const manifestSchema = z.strictObject({
     tool: z.string(),
     engine: z.string(),
     seed: z.int(),
+    source,
     victimDigest: sha256,
     cleanDataDigest: sha256,
   }),
@@ -49,3 +59,4 @@ export const manifestSchema = z.strictObject({
 });
 
 export type Manifest = z.infer<typeof manifestSchema>;
+export type Source = z.infer<typeof source>;

@@ -108,6 +108,7 @@ function testManifest(seed: number): Manifest {
       tool: 'trigger-guard test',
       engine: 'none',
       seed,
+      source: { format: 'network', digest: 'c'.repeat(64), input: null },
       victimDigest: 'a'.repeat(64),
       cleanDataDigest: 'b'.repeat(64),
     },
