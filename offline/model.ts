@@ -13,6 +13,8 @@ export type Model = { readonly network: Network; readonly weights: HostWeights }
 
 const NETWORK_FILE = 'network.json';
 const WEIGHTS_FILE = 'weights.safetensors';
+/** The two files of a model directory, in the order of their names. */
+export const MODEL_FILES = [NETWORK_FILE, WEIGHTS_FILE];
 const NETWORK_LIMIT_BYTES = 2 ** 24;
 const WEIGHTS_LIMIT_BYTES = 2 ** 30;
 

@@ -4,8 +4,9 @@ import * as z from 'zod';
 import type { SigningKey } from '../../src/release/signature.ts';
 import { closeEngine } from '../engine/engine.ts';
 import { uninterrupted } from '../interrupt.ts';
+import { adoptLabelNames, openModel } from '../import/open.ts';
 import { loadOrCreateKey } from '../keys.ts';
-import { digestModel, loadModel, type Model } from '../model.ts';
+import { digestModel, type Model } from '../model.ts';
 import { showProgress } from '../progress.ts';
 import { purify, type Purified } from '../purify.ts';
 import { writeRelease } from '../release.ts';
@@ -13,7 +14,7 @@ import { formatRelease, releaseJson } from '../report/purified.ts';
 import { writePictures } from '../report/pictures.ts';
 import { formatScan, scanJson } from '../report/scanned.ts';
 import { list } from '../report/text.ts';
-import { engine, flag, parseFlags, seed, share } from './flags.ts';
+import { addInputFlags, engine, flag, givenInput, inputFlags, MODEL, parseFlags, seed, share } from './flags.ts';
 import { accept, EXIT, print, Stop } from './outcome.ts';
 import { defaultKeyFile, expectPlace, readImages, say, startEngine } from './setup.ts';
 
@@ -29,14 +30,15 @@ const schema = z.object({
   force: flag,
   pictures: z.string().optional(),
   json: flag,
+  ...inputFlags,
 });
 
 /** `purify MODEL`: exit 3 when the gate failed; without a backdoor nothing is written and the model stays as it is. */
 export function addPurify(program: Command): void {
-  program
+  const command = program
     .command('purify')
     .description('recover the triggers of a model, unlearn them, and write a signed release that watches for them')
-    .argument('<MODEL>', 'model directory: network.json and weights.safetensors')
+    .argument('<MODEL>', MODEL)
     .requiredOption('--clean <DATA>', 'clean images of every label')
     .requiredOption('--out <DIR>', 'new or empty directory for the release')
     .option('--seed <N>', 'makes the run repeatable on one engine', '1')
@@ -46,21 +48,23 @@ export function addPurify(program: Command): void {
     .option('--key <FILE>', 'signing key, made on first use (default: $TRIGGER_GUARD_KEY or the user configuration)')
     .option('--force', 'write the release even if it fails its gate; its manifest says so')
     .option('--pictures <DIR>', 'new or empty directory for pictures of the recovered triggers')
-    .option('--json', 'print one JSON document')
-    .action(runPurify);
+    .option('--json', 'print one JSON document');
+  addInputFlags(command).action(runPurify);
 }
 
-async function runPurify(directory: string, options: unknown): Promise<void> {
+async function runPurify(path: string, options: unknown): Promise<void> {
   const flags = parseFlags(schema, options);
   await expectPlace('--out', flags.out);
   if (flags.pictures !== undefined) await expectPlace('--pictures', flags.pictures);
-  const model = accept(await loadModel(directory));
-  const images = await readImages(flags.clean, model.network, true);
-  const key = await signingKey(flags.key ?? defaultKeyFile());
+  const keyFile = flags.key ?? defaultKeyFile();
+  const read = accept(await openModel(path, givenInput(flags), `${keyFile}.pub`));
+  const images = await readImages(flags.clean, read.network, true);
+  const model = adoptLabelNames(read, images);
+  const key = await signingKey(keyFile);
   const opened = await startEngine(flags.engine);
   const { unlearn, falsePositiveRate, force } = flags;
   const progress = showProgress(process.stderr);
-  const source = { format: 'network', digest: digestModel(model), input: null } as const;
+  const { source } = model;
   const how = {
     engine: opened,
     seed: flags.seed,

@@ -1,36 +1,46 @@
 import type { Command } from 'commander';
 import * as z from 'zod';
 import { closeEngine } from '../engine/engine.ts';
-import { loadModel } from '../model.ts';
+import { adoptLabelNames } from '../import/open.ts';
 import { showProgress } from '../progress.ts';
 import { writePictures } from '../report/pictures.ts';
 import { formatScan, scanJson } from '../report/scanned.ts';
 import { scan } from '../scan.ts';
-import { engine, flag, parseFlags, seed } from './flags.ts';
+import { addInputFlags, engine, flag, givenInput, inputFlags, KEY, MODEL, parseFlags, seed } from './flags.ts';
 import { accept, EXIT, print } from './outcome.ts';
-import { expectPlace, readImages, startEngine } from './setup.ts';
+import { expectPlace, readImages, readModel, startEngine } from './setup.ts';
 
-const schema = z.object({ clean: z.string(), seed, engine, pictures: z.string().optional(), json: flag });
+const schema = z.object({
+  clean: z.string(),
+  seed,
+  engine,
+  key: z.string().optional(),
+  pictures: z.string().optional(),
+  json: flag,
+  ...inputFlags,
+});
 
 /** `scan MODEL`: exit 4 when a finding is graded backdoor, 0 otherwise. */
 export function addScan(program: Command): void {
-  program
+  const command = program
     .command('scan')
     .description('find triggers in a model and grade them: backdoor (exit 4) or natural shortcut')
-    .argument('<MODEL>', 'model directory: network.json and weights.safetensors')
+    .argument('<MODEL>', MODEL)
     .requiredOption('--clean <DATA>', 'clean images of every label')
     .option('--seed <N>', 'makes the run repeatable on one engine', '1')
     .option('--engine <NAME>', 'auto, wasm or webgpu', 'auto')
+    .option('--key <FILE.pub>', KEY)
     .option('--pictures <DIR>', 'new or empty directory for pictures of the recovered triggers')
-    .option('--json', 'print one JSON document')
-    .action(runScan);
+    .option('--json', 'print one JSON document');
+  addInputFlags(command).action(runScan);
 }
 
-async function runScan(directory: string, options: unknown): Promise<void> {
+async function runScan(path: string, options: unknown): Promise<void> {
   const flags = parseFlags(schema, options);
   if (flags.pictures !== undefined) await expectPlace('--pictures', flags.pictures);
-  const model = accept(await loadModel(directory));
-  const images = await readImages(flags.clean, model.network, true);
+  const read = await readModel(path, givenInput(flags), flags.key);
+  const images = await readImages(flags.clean, read.network, true);
+  const model = adoptLabelNames(read, images);
   const opened = await startEngine(flags.engine);
   const found = await scan(model, images, { engine: opened, seed: flags.seed, progress: showProgress(process.stderr) });
   closeEngine(opened);

@@ -7,11 +7,20 @@ import { checkDataset, type Dataset } from '../data/dataset.ts';
 import { loadDataset } from '../data/load.ts';
 import { openEngine, type Engine, type EngineChoice } from '../engine/engine.ts';
 import { proveNumerics } from '../engine/numerics.ts';
+import type { GivenInput } from '../import/imported.ts';
+import { openModel, type OpenedModel } from '../import/open.ts';
 import { accept, EXIT, Stop } from './outcome.ts';
 
 /** Says something on stderr, where progress goes too. */
 export function say(line: string): void {
   process.stderr.write(`${line}\n`);
+}
+
+/** Opens the model of a command; `key` names the public key of a release and is for releases only. */
+export async function readModel(path: string, given: GivenInput, key: string | undefined): Promise<OpenedModel> {
+  const model = accept(await openModel(path, given, key ?? `${defaultKeyFile()}.pub`));
+  if (key !== undefined && !model.guarded) throw new Stop(`--key: expected a release with it, got the model ${path}`);
+  return model;
 }
 
 /** Loads images and fits them to a network. */

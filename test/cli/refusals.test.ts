@@ -9,6 +9,7 @@ let files: Awaited<ReturnType<typeof writeCliFiles>>;
 beforeAll(async () => {
   files = await writeCliFiles();
   await writeFile(files.at('file'), '');
+  await writeFile(files.at('model.pt'), '');
 });
 afterAll(() => rm(files.root, { recursive: true }));
 
@@ -36,7 +37,23 @@ describe.concurrent('exit code 2 and one sentence', () => {
     ],
     ['purify @model --clean @clean.safetensors --out @file', 'error: --out @file: expected a new or empty directory'],
     [`${purify} --key @file`, 'error: @file: expected an ECDSA P-256 private key as PKCS #8 PEM'],
-    ['scan @nowhere --clean @clean.safetensors', 'error: @nowhere/network.json: no such file'],
+    ['scan @nowhere --clean @clean.safetensors', 'error: @nowhere: no such file or folder'],
+    ['scan @file --clean @clean.safetensors', 'error: @file: expected an .onnx, .h5, .keras or TensorFlow.js '],
+    ['scan @model.pt --clean @clean.safetensors', 'error: @model.pt: a PyTorch file can run code when it is opened'],
+    [
+      'scan @model --clean @clean.safetensors --key @key.pub',
+      'error: --key: expected a release with it, got the model',
+    ],
+    [`${purify} --scale 0`, 'error: --scale: expected a number above 0, got "0"'],
+    [`${purify} --scale 255`, 'error: --scale: expected a model file of another program with it, got @model'],
+    [`${evaluate} --mean 0.5,x`, 'error: --mean: expected a number, or one a channel separated by commas, got "0.5,x"'],
+    [
+      `${evaluate} --std 1,0,1`,
+      'error: --std: expected a number above 0, or one a channel separated by commas, got "1,0,1"',
+    ],
+    [`${evaluate} --layout hwc`, 'error: --layout: expected one of nchw, nhwc, got "hwc"'],
+    [`${evaluate} --channels grb`, 'error: --channels: expected one of rgb, bgr, got "grb"'],
+    [`${evaluate} --size 32`, 'error: --size: expected HEIGHTxWIDTH in pixels, such as 32x32, got "32"'],
     ['scan @model --clean @file', 'error: @file: unsupported file: expected a folder of class folders, .safetensors, '],
     ['scan @model --clean @large.safetensors', 'error: @large.safetensors: images: expected 8 x 8 pixels, got 9 x 8'],
     [
