@@ -81,7 +81,7 @@ function formOf(head: Buffer): 'h5' | 'keras' | 'pickle' | 'tflite' | undefined 
   if (text.startsWith('\x89HDF\r\n\x1a\n')) return 'h5';
   if (text.slice(4, 8) === 'TFL3') return 'tflite';
   // The header of a pickle of protocol 2 or above, as old PyTorch and Python write it.
-  if (/^\x80[\x02-\x05]/.test(text)) return 'pickle';
+  if (head[0] === 0x80 && head[1]! >= 2 && head[1]! <= 5) return 'pickle';
   if (!text.startsWith('PK\x03\x04') || head.length < 30) return undefined;
   const entry = text.slice(30, 30 + head.readUInt16LE(26));
   if (/(^|\/)(data\.pkl|\.format_version|\.storage_alignment|byteorder|version|constants\.pkl)$/.test(entry))
