@@ -1,0 +1,158 @@
+/** The operators of ONNX that are imported, by name. */
+import type { Layer } from '../../../src/network/network.ts';
+import { constantOfShape, fold, gather, isArithmetic } from './folding.ts';
+import { asVector, emit } from './graph.ts';
+import { add, batchNormalization, divide, gemm, matMul, multiply, prelu, subtract } from './linear.ts';
+import {
+  constantAt,
+  floatOf,
+  intOf,
+  optionalConstantAt,
+  textOf,
+  valueAt,
+  wantedName,
+  axesOf,
+  type Call,
+  type Operator,
+} from './operator.ts';
+import { refuse } from './refusal.ts';
+import { concat, flatten, reshape, shapeOf, slice, squeeze, transposeNode, unsqueeze } from './shapes.ts';
+import type { Value } from './value.ts';
+import { conv, globalPool, pad, pool, reduce } from './windows.ts';
+
+type Activation = Extract<
+  Layer['type'],
+  'relu' | 'relu6' | 'elu' | 'selu' | 'sigmoid' | 'tanh' | 'hardSwish' | 'gelu' | 'geluTanh'
+>;
+
+function activate(call: Call, type: Activation): Value {
+  const value = valueAt(call, 0);
+  const node = emit(call.graph, wantedName(call), (name) => ({ type, name, inputs: [value.node] }));
+  return { ...value, node };
+}
+
+const activation =
+  (type: Activation): Operator =>
+  (call) =>
+    activate(call, type);
+
+/** An activation of the network with one choice of its numbers only. */
+const fixedActivation =
+  (type: Activation, numbers: Record<string, [expected: number, standard: number]>): Operator =>
+  (call) => {
+    for (const [name, [expected, standard]] of Object.entries(numbers)) {
+      const got = floatOf(call, name, standard);
+      if (Math.abs(got - expected) > 1e-6 * Math.abs(expected))
+        refuse(`attribute ${name}: expected ${expected}, got ${got}`);
+    }
+    return activate(call, type);
+  };
+
+/** What bounds nothing: a limit at or beyond the largest float32. */
+const UNBOUNDED = 3.4e38;
+
+const clip: Operator = (call) => {
+  const low = optionalConstantAt(call, 1)?.data[0] ?? floatOf(call, 'min', -Infinity);
+  const high = optionalConstantAt(call, 2)?.data[0] ?? floatOf(call, 'max', Infinity);
+  if (low === 0 && high === 6) return activate(call, 'relu6');
+  if (low === 0 && high >= UNBOUNDED) return activate(call, 'relu');
+  return refuse(`expected limits 0 and 6, or 0 and none, got ${low} and ${high}`);
+};
+
+const leakyRelu: Operator = (call) => {
+  const value = valueAt(call, 0);
+  const alpha = floatOf(call, 'alpha', 0.01);
+  const node = emit(call.graph, wantedName(call), (name) => {
+    return { type: 'leakyRelu', name, inputs: [value.node], alpha };
+  });
+  return { ...value, node };
+};
+
+const hardSigmoid: Operator = (call) => {
+  const numbers = [floatOf(call, 'alpha', 0.2), floatOf(call, 'beta', 0.5)];
+  if (Math.abs(numbers[0]! - 1 / 6) > 1e-6 || numbers[1] !== 0.5) {
+    refuse(`expected alpha 1/6 and beta 0.5, got ${numbers.join(' and ')}`);
+  }
+  return { kind: 'gate', of: valueAt(call, 0) };
+};
+
+const hardSwish: Operator = (call) => activate(call, 'hardSwish');
+
+const gelu: Operator = (call) => activate(call, textOf(call, 'approximate', 'none') === 'tanh' ? 'geluTanh' : 'gelu');
+
+/** Softmax over the labels; before opset 13 its axis means all axes from there on. */
+const softmax: Operator = (call) => {
+  const value = valueAt(call, 0);
+  const [axis] = axesOf([intOf(call, 'axis', call.graph.opset < 13 ? 1 : -1)], value.dims.length + 1);
+  if (axis !== 1 || value.dims.length !== 1) refuse('expected a softmax over the labels [batch,labels]');
+  const input = asVector(call.graph, value, wantedName(call));
+  const node = emit(call.graph, wantedName(call), (name) => ({ type: 'softmax', name, inputs: [input] }));
+  return { ...value, node };
+};
+
+const identity: Operator = ({ inputs }) => inputs[0] ?? refuse('expected an input, got none');
+
+const OPERATORS: Record<string, Operator> = {
+  Add: add,
+  AveragePool: pool('averagePool'),
+  BatchNormalization: batchNormalization,
+  Cast: identity,
+  Clip: clip,
+  Concat: concat,
+  ConstantOfShape: () => refuse('expected a constant shape'),
+  Conv: conv,
+  Div: divide,
+  Dropout: identity,
+  Elu: fixedActivation('elu', { alpha: [1, 1] }),
+  Flatten: flatten,
+  Gather: gather,
+  Gelu: gelu,
+  Gemm: gemm,
+  GlobalAveragePool: globalPool('globalAveragePool'),
+  GlobalMaxPool: globalPool('globalMaxPool'),
+  HardSigmoid: hardSigmoid,
+  HardSwish: hardSwish,
+  Identity: identity,
+  LeakyRelu: leakyRelu,
+  MatMul: matMul,
+  MaxPool: pool('maxPool'),
+  Mul: multiply,
+  Neg: () => refuse('expected a constant'),
+  PRelu: prelu,
+  Pad: pad,
+  Reciprocal: () => refuse('expected a constant'),
+  ReduceMax: reduce('globalMaxPool'),
+  ReduceMean: reduce('globalAveragePool'),
+  Relu: activation('relu'),
+  Reshape: reshape,
+  Selu: fixedActivation('selu', { alpha: [1.6732632, 1.6732632], gamma: [1.0507009, 1.0507009] }),
+  Shape: shapeOf,
+  Sigmoid: activation('sigmoid'),
+  Slice: slice,
+  Softmax: softmax,
+  Sqrt: () => refuse('expected a constant'),
+  Squeeze: squeeze,
+  Sub: subtract,
+  Sum: add,
+  Tanh: activation('tanh'),
+  Transpose: transposeNode,
+  Unsqueeze: unsqueeze,
+};
+
+/** Handled by the importer itself: they have several outputs, are read from the file, or are dropped at the end of a model. */
+const SPECIAL = new Set(['Constant', 'Split', 'LogSoftmax']);
+
+/** Whether an operator of the standard domain is known at all. */
+export const isKnown = (opType: string, domain: string): boolean =>
+  (domain === '' || domain === 'ai.onnx') && (opType in OPERATORS || SPECIAL.has(opType));
+
+/** Imports a node with one output. */
+export function importNode(call: Call): ReturnType<Operator> {
+  const { opType } = call.node;
+  const constants = call.inputs.length > 0 && call.inputs.every((input) => input?.kind === 'constant');
+  if (constants && isArithmetic(opType)) {
+    return fold(opType, constantAt(call, 0), optionalConstantAt(call, 1));
+  }
+  if (constants && opType === 'ConstantOfShape') return constantOfShape(constantAt(call, 0), call.held);
+  return OPERATORS[opType]!(call);
+}
