@@ -38,7 +38,8 @@ import type { Layer, Shape } from './network.ts';
 type Convolution = Extract<Layer, { type: 'conv2d' }>;
 type Pool = Extract<Layer, { poolSize: unknown }>;
 type Pair = [number, number];
-type Sides = { top: number; bottom: number; left: number; right: number };
+/** Padding in pixels. */
+export type Sides = { top: number; bottom: number; left: number; right: number };
 /** What a fused kernel applies after the bias. */
 export type Activation = { activation: 'linear' | 'relu' | 'relu6' | 'elu' | 'leakyrelu'; leakyreluAlpha: number };
 
@@ -215,15 +216,15 @@ function averagePool(item: Pool, x: Tensor4D): Tensor {
 }
 
 /** Of each window along one axis, the share that lies on the input and not on its padding. */
-function realShares(windows: number, size: number, window: number, stride: number, before: number): number[] {
+export function realShares(windows: number, size: number, window: number, stride: number, before: number): number[] {
   return Array.from({ length: windows }, (_, index) => {
     const start = index * stride - before;
     return (Math.min(start + window, size) - Math.max(start, 0)) / window;
   });
 }
 
-/** Padding in numbers, for windows of this reach; `same` is TensorFlow's: just enough, the odd one after. */
-function sidesOf(padding: Convolution['padding'], window: Pair, strides: Pair, shape: Shape): Sides {
+/** Padding in numbers, for windows of this reach over images [B,H,W,C]; `same` is TensorFlow's: just enough, the odd one after. */
+export function sidesOf(padding: Convolution['padding'], window: Pair, strides: Pair, shape: Shape): Sides {
   if (typeof padding === 'object') return padding;
   const total = (axis: 0 | 1): number => {
     const size = shape[axis + 1]!;

@@ -1,0 +1,58 @@
+/** What tfjs-layers makes of an exported model, against the network's own forward pass. */
+import { io, tensor, tidy, type Tensor } from '@tensorflow/tfjs-core';
+import { loadLayersModel } from '@tensorflow/tfjs-layers';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { encodeTfjs } from '../../offline/export/tfjs.ts';
+import type { Model } from '../../offline/model.ts';
+import { useBackend } from '../network/backends.ts';
+import { conv } from '../network/layer-cases.ts';
+import { expectClose, networkOf, randomImages } from '../network/networks.ts';
+import { expectedLogits, networkCases, randomModel, victimCase, type Images } from './cases.ts';
+
+/** Reads the files as tfjs reads them from a server. */
+function handlerOf(files: ReadonlyMap<string, Uint8Array>): io.IOHandler {
+  const fetchFunc = (url: string): Promise<Response> => {
+    const name = url.slice(url.lastIndexOf('/') + 1);
+    const type = name.endsWith('.json') ? 'application/json' : 'application/octet-stream';
+    return Promise.resolve(new Response(files.get(name)!.slice(), { headers: { 'content-type': type } }));
+  };
+  return io.browserHTTPRequest('http://127.0.0.1/model.json', { fetchFunc: fetchFunc as typeof fetch });
+}
+
+async function expectSameLogits(model: Model, images: Images): Promise<void> {
+  const files = encodeTfjs(model);
+  if (!files.ok) throw new Error(files.error);
+  const loaded = await loadLayersModel(handlerOf(files.value));
+  const logits = tidy(() => (loaded.predict(tensor(images.data, images.shape)) as Tensor).dataSync());
+  loaded.dispose();
+  expectClose(logits, expectedLogits(model, images), 1e-4);
+}
+
+describe.each(['cpu', 'wasm'] as const)('on %s', (backend) => {
+  beforeAll(() => useBackend(backend));
+
+  it.each(networkCases)('tfjs-layers gives the logits of the network: %s', async (_, network) => {
+    await expectSameLogits(randomModel(network), randomImages(network, 2, 2));
+  });
+});
+
+it('tfjs-layers gives the logits of a trained network on real images', async () => {
+  await useBackend('wasm');
+  const { model, images } = await victimCase();
+  await expectSameLogits(model, images);
+});
+
+it('names all layers that Keras would have to fill with zeros beyond the limit', () => {
+  const wide = { ...conv, filters: 8192, kernelSize: [1, 1] as [number, number] };
+  const grouped = { ...wide, groups: 4096 };
+  const network = networkOf(
+    [1, 1, 4],
+    [
+      { ...wide, name: 'wide' },
+      { ...grouped, name: 'first', inputs: ['wide'] },
+      { ...grouped, name: 'second', inputs: ['first'] },
+    ],
+  );
+  const files = encodeTfjs(randomModel(network));
+  expect(files.ok || files.error).toMatch(/at most \d+ bytes of zeros, got \d+ in layers "first" .*, "second" /);
+});
