@@ -1,6 +1,5 @@
 /** What tfjs-layers makes of an exported model, against the network's own forward pass. */
-import { io, tensor, tidy, type Tensor } from '@tensorflow/tfjs-core';
-import { loadLayersModel } from '@tensorflow/tfjs-layers';
+import { tensor, tidy, type Tensor } from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { encodeTfjs } from '../../offline/export/tfjs.ts';
 import type { Model } from '../../offline/model.ts';
@@ -8,21 +7,12 @@ import { useBackend } from '../network/backends.ts';
 import { conv } from '../network/layer-cases.ts';
 import { expectClose, networkOf, randomImages } from '../network/networks.ts';
 import { expectedLogits, networkCases, randomModel, victimCase, type Images } from './cases.ts';
-
-/** Reads the files as tfjs reads them from a server. */
-function handlerOf(files: ReadonlyMap<string, Uint8Array>): io.IOHandler {
-  const fetchFunc = (url: string): Promise<Response> => {
-    const name = url.slice(url.lastIndexOf('/') + 1);
-    const type = name.endsWith('.json') ? 'application/json' : 'application/octet-stream';
-    return Promise.resolve(new Response(files.get(name)!.slice(), { headers: { 'content-type': type } }));
-  };
-  return io.browserHTTPRequest('http://127.0.0.1/model.json', { fetchFunc: fetchFunc as typeof fetch });
-}
+import { loadTfjs } from './load-tfjs.ts';
 
 async function expectSameLogits(model: Model, images: Images): Promise<void> {
   const files = encodeTfjs(model);
   if (!files.ok) throw new Error(files.error);
-  const loaded = await loadLayersModel(handlerOf(files.value));
+  const loaded = await loadTfjs(files.value);
   const logits = tidy(() => (loaded.predict(tensor(images.data, images.shape)) as Tensor).dataSync());
   loaded.dispose();
   expectClose(logits, expectedLogits(model, images), 1e-4);
