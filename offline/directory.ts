@@ -1,6 +1,6 @@
 /** Directories of a few files: written whole or not at all, read within limits. */
 import { randomUUID } from 'node:crypto';
-import { lstat, mkdir, open, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { link, lstat, mkdir, open, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { failure, success, type Result } from '../src/result.ts';
 
@@ -10,7 +10,11 @@ export async function writeDirectory(directory: string, files: ReadonlyMap<strin
   const temporary = join(dirname(target), `.${basename(target)}-${randomUUID()}`);
   try {
     await mkdir(temporary, { recursive: true });
-    for (const [name, bytes] of files) await writeFile(join(temporary, name), bytes, { flush: true });
+    for (const [name, bytes] of files) {
+      const file = join(temporary, name);
+      await mkdir(dirname(file), { recursive: true });
+      await writeFile(file, bytes, { flush: true });
+    }
     // A rename replaces an empty directory and nothing else, in one step.
     await rename(temporary, target);
     return success(null);
@@ -19,6 +23,24 @@ export async function writeDirectory(directory: string, files: ReadonlyMap<strin
     const { code, message } = error as NodeJS.ErrnoException;
     const taken = code === 'ENOTEMPTY' || code === 'EEXIST' || code === 'ENOTDIR';
     return failure(`${directory}: ${taken ? 'expected a new or empty directory' : `cannot be written (${message})`}`);
+  }
+}
+
+/** Writes a new file: first beside it under a temporary name; refuses to replace what is there. */
+export async function writeNewFile(file: string, bytes: Uint8Array): Promise<Result<null>> {
+  const target = resolve(file);
+  const temporary = join(dirname(target), `.${basename(target)}-${randomUUID()}`);
+  try {
+    await mkdir(dirname(target), { recursive: true });
+    await writeFile(temporary, bytes, { flush: true });
+    // Unlike a rename, a link never replaces a file that came in the meantime.
+    await link(temporary, target);
+    return success(null);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    return failure(`${file}: ${code === 'EEXIST' ? 'expected a new file' : `cannot be written (${message})`}`);
+  } finally {
+    await rm(temporary, { force: true });
   }
 }
 
