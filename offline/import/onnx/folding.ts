@@ -60,21 +60,38 @@ export function concatLists(call: Call): Constant {
   return sameKind(first, [values.length], values);
 }
 
-/** Slice of a list. */
-export function sliceList(call: Call): Constant {
-  const list = constantAt(call, 0);
-  if (list.shape.length !== 1) refuse('expected a list to slice');
-  const [{ start, end, step } = refuse('expected one axis')] = slicesOf(call, [list.data.length]);
-  const values = numbersOf(list);
-  const picked: number[] = [];
-  for (let index = start; index < end; index += step) picked.push(values[index]!);
-  return sameKind(list, [picked.length], picked);
+/** Slice of a constant, also backwards. */
+export function sliceConstant(call: Call): Constant {
+  const constant = constantAt(call, 0);
+  const { shape, data } = constant;
+  const values = numbersOf(constant);
+  let picked = Array.from({ length: data.length }, (_, index) => index);
+  const sizes = [...shape];
+  for (const { axis, start, end, step } of slicesOf(call, shape)) {
+    const along: number[] = [];
+    for (let index = start; step > 0 ? index < end : index > end; index += step) along.push(index);
+    const inner = sizes.slice(axis + 1).reduce((total, size) => total * size, 1);
+    const outer = picked.length / (inner * sizes[axis]!) || 0;
+    const before = picked;
+    picked = Array.from({ length: outer }, (_, block) => block).flatMap((block) =>
+      along.flatMap((index) => {
+        const first = (block * sizes[axis]! + index) * inner;
+        return before.slice(first, first + inner);
+      }),
+    );
+    sizes[axis] = along.length;
+  }
+  return sameKind(
+    constant,
+    sizes,
+    picked.map((index) => values[index]!),
+  );
 }
 
 const sameKind = (like: Constant, shape: readonly number[], values: readonly number[]): Constant =>
   constantOf(shape, like.data instanceof Float32Array ? Float32Array.from(values) : Float64Array.from(values), null);
 
-/** What Slice takes along each axis that it names; `sizes` are those of all axes. Steps are forward only. */
+/** What Slice takes along each axis that it names; `sizes` are those of all axes. With a step below 0 `end` is what comes after the last, -1 for all. */
 export function slicesOf(
   call: Call,
   sizes: readonly number[],
@@ -89,9 +106,11 @@ export function slicesOf(
   const steps = list(4, 'steps') ?? starts.map(() => 1);
   return axes.map((axis, index) => {
     const size = sizes[axis]!;
-    const clamp = (value = Number.NaN): number => Math.min(Math.max(value < 0 ? value + size : value, 0), size);
-    const [start, end, step] = [clamp(starts[index]), clamp(ends[index]), steps[index]!];
-    if (!(Number.isInteger(start) && Number.isInteger(end) && Number.isInteger(step) && step > 0)) {
+    const step = steps[index]!;
+    const [least, most] = step > 0 ? [0, size] : [-1, size - 1];
+    const clamp = (value = Number.NaN): number => Math.min(Math.max(value < 0 ? value + size : value, least), most);
+    const [start, end] = [clamp(starts[index]), clamp(ends[index])];
+    if (!(Number.isInteger(start) && Number.isInteger(end) && Number.isInteger(step) && step !== 0)) {
       refuse(`slices from [${starts.join(',')}] to [${ends.join(',')}] by [${steps.join(',')}]`);
     }
     return { axis, start, end, step };

@@ -5,8 +5,12 @@ import { reshapeConstant, splitAxis, transposeConstant, type Constant } from './
 import { refuse } from './refusal.ts';
 import { canonical, nodeValue, sizeOf, type Axis, type Value } from './value.ts';
 
-/** Half of a residual block's gate: an activation that only makes sense times its own input. */
-export type Gate = { kind: 'gate'; of: Value };
+/** A function of activations that only makes sense in a product with them: see gates.ts. */
+export type Gate = {
+  kind: 'gate';
+  form: 'hardSigmoid' | 'erf' | 'onePlusErf' | 'halfOnePlusErf' | 'inputOnePlusErf';
+  of: Value;
+};
 export type Known = Value | Constant | Gate;
 
 export type Graph = {

@@ -25,6 +25,7 @@ import {
 import { refuse } from './refusal.ts';
 import { imageDims, sameLayout, type Value } from './value.ts';
 import { fold } from './folding.ts';
+import { addToGate, multiplyGate } from './gates.ts';
 
 /** Gemm with activations [B,K]: A B + C, both factors 1. */
 export const gemm: Operator = (call) => {
@@ -63,17 +64,19 @@ function dense(call: Call, kernel: Constant, bias: Constant | undefined): Value 
 export const batchNormalization: Operator = (call) => {
   const { graph } = call;
   if (intOf(call, 'training_mode', 0)) refuse('attribute training_mode: expected 0 (export the model for inference)');
-  const value = valueAt(call, 0);
+  const given = valueAt(call, 0);
+  const wanted = wantedName(call);
+  const value = given.dims.length === 1 ? given : freshValue(graph, asImage(graph, given, wanted));
   const epsilon = floatOf(call, 'epsilon', 1e-5);
   const [gamma, beta, mean, variance] = [1, 2, 3, 4].map((position) => constantAt(call, position));
-  return normalizeWith(graph, value, wantedName(call), { gamma, beta, mean, variance } as Statistics, epsilon);
+  return normalizeWith(graph, value, wanted, { gamma, beta, mean, variance } as Statistics, epsilon);
 };
 
 type Statistics = { gamma: Constant; beta: Constant; mean: Constant; variance: Constant };
 
 function normalizeWith(graph: Graph, value: Value, wanted: string, statistics: Statistics, epsilon: number): Value {
   const vector = value.dims.length === 1;
-  const input = vector ? asVector(graph, value, wanted) : asImage(graph, value, wanted);
+  const input = vector ? asVector(graph, value, wanted) : value.node;
   const channels = graph.shapes.get(input)!.at(-1)!;
   const weights = Object.entries(statistics).map(([suffix, constant]) => {
     if (constant.data.length !== channels)
@@ -81,7 +84,7 @@ function normalizeWith(graph: Graph, value: Value, wanted: string, statistics: S
     return { suffix, constant: vector ? inNodeOrder(constant, value) : constant, shape: [channels] };
   });
   const node = emit(graph, wanted, (name) => ({ type: 'batchNorm', name, inputs: [input], epsilon }), weights);
-  return vector ? { ...value, node } : freshValue(graph, node);
+  return { ...value, node };
 }
 
 /** Add and Sum: of activations, or of activations and a constant. */
@@ -89,6 +92,8 @@ export const add: Operator = (call) => {
   const { graph, inputs } = call;
   if (inputs.every((input) => input?.kind === 'value')) return sum(call, inputs as readonly Value[]);
   if (inputs.length !== 2) refuse('expected activations only, or two inputs');
+  const gate = addToGate(call);
+  if (gate) return gate;
   const [value, constant, position] = valueAndConstant(call);
   return addBias(graph, call, value, constant, position) ?? affine(call, value, undefined, constant);
 };
@@ -113,7 +118,7 @@ function addBias(graph: Graph, call: Call, value: Value, constant: Constant, pos
   if ((layer?.type !== 'conv2d' && layer?.type !== 'dense') || layer.bias || !call.isOnlyReader(position))
     return undefined;
   const channels = graph.shapes.get(value.node)!.at(-1)!;
-  if (!alongChannels(constant, value, channels)) return undefined;
+  if (!alongChannels(graph, constant, value, channels)) return undefined;
   const bias = perChannel(constant, channels);
   addWeight(graph, layer.name, { suffix: 'bias', constant: bias, shape: [channels] });
   graph.layers[graph.layers.indexOf(layer)] = { ...layer, bias: true };
@@ -121,11 +126,11 @@ function addBias(graph: Graph, call: Call, value: Value, constant: Constant, pos
 }
 
 /** Whether a constant broadcasts to one number for each channel, or one for all. */
-function alongChannels(constant: Constant, value: Value, channels: number): boolean {
+function alongChannels(graph: Graph, constant: Constant, value: Value, channels: number): boolean {
   const { data, shape } = constant;
   if (data.length === 1) return shape.length <= value.dims.length + 1;
   if (data.length !== channels) return false;
-  const dim = value.dims.length === 1 ? 0 : imageDims(value)?.channels;
+  const dim = value.dims.length === 1 ? 0 : imageDims(value, graph.shapes.get(value.node)!)?.channels;
   return dim !== undefined && shape[shape.length - (value.dims.length - dim)] === channels;
 }
 
@@ -142,9 +147,9 @@ export const subtract: Operator = (call) => {
   return affine(call, value, minusOne, constant);
 };
 
-/** Mul by a constant, or of an activation with its own sigmoid or hard sigmoid. */
+/** Mul by a constant, or of activations with a function of them. */
 export const multiply: Operator = (call) => {
-  const gated = gate(call);
+  const gated = multiplyGate(call);
   if (gated) return gated;
   const [value, constant] = valueAndConstant(call);
   return affine(call, value, constant, undefined);
@@ -159,27 +164,6 @@ const scalar = (value: number): Constant => {
   return { kind: 'constant', shape: [], data: Float32Array.of(value), place: null };
 };
 
-/** x * sigmoid(x) is swish, x * hardSigmoid(x) is hardSwish. */
-function gate({ graph, inputs, ...call }: Call): Value | undefined {
-  for (const [first, second] of [inputs, inputs.toReversed()]) {
-    if (first?.kind !== 'value') continue;
-    if (second?.kind === 'gate' && second.of.node === first.node && sameLayout(second.of, first)) {
-      const node = emit(graph, wantedName({ graph, inputs, ...call }), (name) => {
-        return { type: 'hardSwish', name, inputs: [first.node] };
-      });
-      return { ...first, node };
-    }
-    if (second?.kind !== 'value' || !sameLayout(first, second)) continue;
-    const layer = graph.layers.find(({ name }) => name === second.node);
-    if (layer?.type !== 'sigmoid' || layer.inputs[0] !== first.node) continue;
-    const node = emit(graph, wantedName({ graph, inputs, ...call }), (name) => {
-      return { type: 'swish', name, inputs: [first.node] };
-    });
-    return { ...first, node };
-  }
-  return undefined;
-}
-
 /** An epsilon and a variance that add up to exactly 1, for a batch norm that only scales and shifts. */
 const EPSILON = 2 ** -10;
 
@@ -189,7 +173,7 @@ function affine(call: Call, value: Value, scale: Constant | undefined, shift: Co
   const wanted = wantedName(call);
   const channels = graph.shapes.get(value.node)!.at(-1)!;
   for (const constant of [scale, shift]) {
-    if (constant && !alongChannels(constant, value, channels)) {
+    if (constant && !alongChannels(graph, constant, value, channels)) {
       refuse(`expected a constant of one number, or one a channel (${channels}), got [${constant.shape.join(',')}]`);
     }
   }

@@ -1,6 +1,7 @@
 /** The operators of ONNX that are imported, by name. */
 import type { Layer } from '../../../src/network/network.ts';
 import { constantOfShape, fold, gather, isArithmetic } from './folding.ts';
+import { erf, hardSigmoid } from './gates.ts';
 import { asVector, emit } from './graph.ts';
 import { add, batchNormalization, divide, gemm, matMul, multiply, prelu, subtract } from './linear.ts';
 import {
@@ -25,11 +26,12 @@ type Activation = Extract<
   'relu' | 'relu6' | 'elu' | 'selu' | 'sigmoid' | 'tanh' | 'hardSwish' | 'gelu' | 'geluTanh'
 >;
 
-function activate(call: Call, type: Activation): Value {
-  const value = valueAt(call, 0);
+function activateValue(call: Call, value: Value, type: Activation): Value {
   const node = emit(call.graph, wantedName(call), (name) => ({ type, name, inputs: [value.node] }));
   return { ...value, node };
 }
+
+const activate = (call: Call, type: Activation): Value => activateValue(call, valueAt(call, 0), type);
 
 const activation =
   (type: Activation): Operator =>
@@ -59,6 +61,27 @@ const clip: Operator = (call) => {
   return refuse(`expected limits 0 and 6, or 0 and none, got ${low} and ${high}`);
 };
 
+/** The activations and the number of a node that has one of each, in either order. */
+function withNumber(call: Call): [Value, number | undefined] {
+  const position = call.inputs[0]?.kind === 'value' ? 0 : 1;
+  if (call.inputs.length !== 2) refuse('expected two inputs');
+  const { data } = constantAt(call, 1 - position);
+  return [valueAt(call, position), data.length === 1 ? data[0] : undefined];
+}
+
+/** Min with 6 of what was cut off below 0, and Max with 0, as some exporters write a ReLU and a ReLU6. */
+const max: Operator = (call) => {
+  const [value, limit] = withNumber(call);
+  return limit === 0 ? activateValue(call, value, 'relu') : refuse(`expected 0, got ${limit}`);
+};
+
+const min: Operator = (call) => {
+  const [value, limit] = withNumber(call);
+  const layer = call.graph.layers.find(({ name }) => name === value.node);
+  if (limit !== 6 || layer?.type !== 'relu') return refuse(`expected a ReLU limited to 6, got ${limit}`);
+  return activateValue(call, { ...value, node: layer.inputs[0] }, 'relu6');
+};
+
 const leakyRelu: Operator = (call) => {
   const value = valueAt(call, 0);
   const alpha = floatOf(call, 'alpha', 0.01);
@@ -66,14 +89,6 @@ const leakyRelu: Operator = (call) => {
     return { type: 'leakyRelu', name, inputs: [value.node], alpha };
   });
   return { ...value, node };
-};
-
-const hardSigmoid: Operator = (call) => {
-  const numbers = [floatOf(call, 'alpha', 0.2), floatOf(call, 'beta', 0.5)];
-  if (Math.abs(numbers[0]! - 1 / 6) > 1e-6 || numbers[1] !== 0.5) {
-    refuse(`expected alpha 1/6 and beta 0.5, got ${numbers.join(' and ')}`);
-  }
-  return { kind: 'gate', of: valueAt(call, 0) };
 };
 
 const hardSwish: Operator = (call) => activate(call, 'hardSwish');
@@ -103,6 +118,7 @@ const OPERATORS: Record<string, Operator> = {
   Conv: conv,
   Div: divide,
   Dropout: identity,
+  Erf: erf,
   Elu: fixedActivation('elu', { alpha: [1, 1] }),
   Flatten: flatten,
   Gather: gather,
@@ -115,7 +131,9 @@ const OPERATORS: Record<string, Operator> = {
   Identity: identity,
   LeakyRelu: leakyRelu,
   MatMul: matMul,
+  Max: max,
   MaxPool: pool('maxPool'),
+  Min: min,
   Mul: multiply,
   Neg: () => refuse('expected a constant'),
   PRelu: prelu,

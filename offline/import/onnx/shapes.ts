@@ -1,6 +1,6 @@
 /** Operators that move activations without changing them: reshapes, transpositions, joins and choices of channels. */
 import { constantOf, numbersOf, reshapeConstant, transposeConstant, type Constant } from './constant.ts';
-import { concatLists, slicesOf, sliceList, squeezeConstant, unsqueezed } from './folding.ts';
+import { concatLists, slicesOf, sliceConstant, squeezeConstant, unsqueezed } from './folding.ts';
 import { asImage, asVector, emit, freshValue, spend, type Known } from './graph.ts';
 import {
   axesOf,
@@ -122,7 +122,8 @@ export const concat: Operator = (call) => {
       emit(graph, wantedName(call), (name) => ({ type: 'concat', name, inputs: nodes })),
     );
   }
-  const channels = imageDims(first)?.channels ?? refuse('expected [batch,channels,height,width]');
+  const channels =
+    imageDims(first, graph.shapes.get(first.node)!)?.channels ?? refuse('expected [batch,channels,height,width]');
   if (axis !== channels + 1) refuse(`attribute axis: expected the channels (${channels + 1}), got ${axis}`);
   const nodes = values.map((value) => asImage(graph, channels === 0 ? value : channelsFirst(value), wantedName(call)));
   const joined = freshValue(
@@ -145,7 +146,7 @@ function channelsLast(value: Value): Value {
 /** Slice of the channels, or of a list. */
 export const slice: Operator = (call) => {
   const { inputs } = call;
-  if (isConstant(inputs[0])) return sliceList(call);
+  if (isConstant(inputs[0])) return sliceConstant(call);
   const value = valueAt(call, 0);
   const sizes = dimSizes(value);
   const taken = slicesOf(call, [Number.MAX_SAFE_INTEGER, ...sizes]).filter(({ axis, start, end, step }) => {
@@ -153,7 +154,7 @@ export const slice: Operator = (call) => {
   });
   if (!taken.length) return value;
   const [{ axis, start, end, step } = refuse('expected an axis')] = taken;
-  if (taken.length > 1) refuse('expected a slice of one axis');
+  if (taken.length > 1 || step < 0) refuse('expected a slice of one axis, forwards');
   const channels: number[] = [];
   for (let index = start; index < end && channels.length < 65_536; index += step) channels.push(index);
   return select(call, value, axis - 1, channels);
@@ -187,13 +188,13 @@ export function split(call: Call): Known[] {
 /** Some channels of activations. */
 function select(call: Call, value: Value, dim: number, channels: number[]): Value {
   const { graph } = call;
-  const first = value.dims.length === 1 ? value : imageDims(value)?.channels === 2 ? channelsFirst(value) : value;
-  const at = value.dims.length === 1 ? 0 : (imageDims(value)?.channels ?? 0);
+  const isVector = value.dims.length === 1;
+  const at = isVector ? 0 : (imageDims(value, graph.shapes.get(value.node)!)?.channels ?? 0);
   if (dim !== at) refuse('expected a choice of channels, not of pixels');
-  if (value.dims.length === 1 && value.axes.length > 1) refuse('a choice among flattened activations');
-  const node =
-    value.dims.length === 1 ? asVector(graph, value, wantedName(call)) : asImage(graph, first, wantedName(call));
+  if (isVector && value.axes.length > 1) refuse('a choice among flattened activations');
+  const image = at === 2 ? channelsFirst(value) : value;
+  const node = isVector ? asVector(graph, value, wantedName(call)) : asImage(graph, image, wantedName(call));
   const chosen = emit(graph, wantedName(call), (name) => ({ type: 'selectChannels', name, inputs: [node], channels }));
   const result = freshValue(graph, chosen);
-  return value.dims.length === 3 && at === 2 ? channelsLast(result) : result;
+  return at === 2 ? channelsLast(result) : result;
 }

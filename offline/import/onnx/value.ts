@@ -96,15 +96,18 @@ export function sameLayout(a: Value, b: Value): boolean {
   return layout(a) === layout(b);
 }
 
-/** Which dimensions are the height, the width and the channels of its node [H,W,C]; undefined if they are not so simple. */
-export function imageDims(value: Value): { height: number; width: number; channels: number } | undefined {
+/** Which dimensions are the height, the width and the channels of its node, of this shape; undefined if they are not so simple. */
+export function imageDims(value: Value, shape: Shape): { height: number; width: number; channels: number } | undefined {
   if (value.dims.length !== 3) return undefined;
-  const fits = [
+  const sizes = shape.length === 3 ? shape : [1, 1, ...shape];
+  const orders = [
     { channels: 0, height: 1, width: 2 },
     { height: 0, width: 1, channels: 2 },
   ];
-  return fits.find(({ height, width, channels }) => {
-    const ordered = [height, width, channels].flatMap((index) => value.dims[index]!);
-    return ordered.length === value.axes.length && ordered.every((axis, index) => axis === value.axes[index]);
+  return orders.find(({ height, width, channels }) => {
+    const dims = [height, width, channels].map((index) => value.dims[index]!);
+    const ordered = dims.flat();
+    const inOrder = ordered.length === value.axes.length && ordered.every((axis, index) => axis === value.axes[index]);
+    return inOrder && dims.map(sizeOf).join() === sizes.join();
   });
 }

@@ -113,7 +113,7 @@ export const reduce =
     const rank = value.dims.length + 1;
     const given = optionalConstantAt(call, 1);
     const axes = axesOf((given ? numbersOf(given) : intsOf(call, 'axes')) ?? [], rank);
-    const dims = imageDims(value);
+    const dims = imageDims(value, graph.shapes.get(value.node)!);
     const space = dims && [dims.height + 1, dims.width + 1].toSorted((a, b) => a - b).join();
     if (!dims || axes.toSorted((a, b) => a - b).join() !== space) {
       return refuse(`expected axes of height and width, got [${axes.join(',')}] of [batch,...]`);
@@ -143,7 +143,9 @@ export const pad: Operator = (call) => {
   const total = [...sides.values()].flat();
   if (total.every((side) => side === 0)) return value;
   if (total.some((side) => !(side >= 0 && side <= 1024))) refuse(`expected pads in 0..1024, got [${given.join(',')}]`);
-  const dims = imageDims(value) ?? refuse('expected [batch,channels,height,width] or [batch,height,width,channels]');
+  const dims =
+    imageDims(value, graph.shapes.get(value.node)!) ??
+    refuse('expected [batch,channels,height,width] or [batch,height,width,channels]');
   const around = (axis: number): readonly number[] => sides.get(axis + 1) ?? [0, 0];
   if ([...(sides.get(0) ?? []), ...around(dims.channels)].some((side) => side !== 0)) {
     refuse('expected padding of height and width only');
