@@ -202,8 +202,8 @@ function windowShape(input: Shape, window: Shape, strides: Shape, pad: Padding, 
 const noSides = { top: 0, bottom: 0, left: 0, right: 0 };
 const product = (shape: Shape): number => shape.reduce((total, axis) => total * axis, 1);
 
-/** The output shape of one layer, or what does not fit. */
-function outputShape(item: Layer, inputs: readonly Shape[]): Shape | string {
+/** The output shape of one layer for inputs of these shapes, without the batch axis; a string says what does not fit. */
+export function outputShape(item: Layer, inputs: readonly Shape[]): Shape | string {
   const input = inputs[0]!;
   const channels = input.at(-1)!;
   const needsImage = `expected an input [H,W,C], got [${input.join(',')}]`;
