@@ -12,6 +12,7 @@ import { loadPublicKey } from '../keys.ts';
 import { loadModel, MODEL_FILES, type Model } from '../model.ts';
 import { readReleaseFiles } from '../release.ts';
 import { completeDraft, type Draft, type FileTensor, type GivenInput } from './imported.ts';
+import { readOnnx } from './onnx/onnx.ts';
 import { recogniseModel, type Recognised } from './recognise.ts';
 
 /** What is kept of a model that came from another program's file: enough to try other settings and to write its weights back. */
@@ -36,7 +37,7 @@ export type OpenedModel = Model & {
 };
 
 type Reader = (path: string, given: GivenInput) => Promise<Result<Draft>>;
-const READERS: Partial<Record<ImportedFormat, Reader>> = {};
+const READERS: Partial<Record<ImportedFormat, Reader>> = { onnx: readOnnx };
 
 /**
  * Opens what lies at `path`. A release must be signed by the public key in `publicKeyFile`; a model directory and a release state
