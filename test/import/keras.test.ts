@@ -1,0 +1,55 @@
+/** Keras files against the answers that Keras gave: test/models/make_keras.py recorded them. */
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { tensor, tidy } from '@tensorflow/tfjs-core';
+import { beforeAll, expect, it } from 'vitest';
+import { completeDraft } from '../../offline/import/imported.ts';
+import { readKeras } from '../../offline/import/keras/keras.ts';
+import { forward, toDevice } from '../../src/network/forward.ts';
+import { IMAGES } from '../../src/network/network.ts';
+import { decodeSafetensors, type HostTensor } from '../../src/network/safetensors.ts';
+import { useBackend } from '../network/backends.ts';
+
+const folder = path.join(import.meta.dirname, '../models/keras');
+
+function golden(name: string): { images: HostTensor; logits: HostTensor } {
+  const decoded = decodeSafetensors(readFileSync(path.join(folder, `${name}.golden.safetensors`)));
+  if (!decoded.ok) throw new Error(decoded.error);
+  return { images: decoded.value.tensors.get('images')!, logits: decoded.value.tensors.get('logits')! };
+}
+
+beforeAll(() => useBackend('wasm'));
+
+it.each([
+  ['lenet.h5', 1],
+  ['lenet.keras', 1],
+  ['lenet.keras2.h5', 1],
+  ['vgg-elu.h5', 255],
+  ['vgg-elu.keras', 255],
+  ['vgg-elu.keras2.h5', 255],
+  ['resnet.h5', 1],
+  ['resnet.keras', 1],
+  ['mobile.h5', 1],
+  ['mobile.keras', 1],
+  ['mobile.keras2.h5', 1],
+  ['densenet.h5', 255],
+  ['densenet.keras', 255],
+  ['grouped.h5', 1],
+  ['grouped.keras', 1],
+])('%s gives the logits that Keras gave, on images times %d', async (file, scale) => {
+  const draft = await readKeras(path.join(folder, file), {});
+  if (!draft.ok) throw new Error(draft.error);
+  expect(draft.value.input.scale ?? 1).toBe(scale);
+  const model = completeDraft(draft.value, {});
+  if (!model.ok) throw new Error(model.error);
+  const { images, logits } = golden(file.split('.')[0]!);
+  const { network, weights } = model.value;
+  const difference = tidy(() => {
+    const scaled = Float32Array.from(images.data as Float32Array, (value) => value / scale);
+    const feeds = new Map([[IMAGES, tensor(scaled, [...images.shape])]]);
+    const [output] = forward(network, toDevice(weights), feeds, [network.output]);
+    expect(output!.shape).toEqual(logits.shape);
+    return Math.max(...output!.dataSync().map((value, at) => Math.abs(value - Number(logits.data[at]))));
+  });
+  expect(difference).toBeLessThanOrEqual(1e-4);
+});
