@@ -29,8 +29,8 @@ class Attention(nn.Module):
         return self.classifier(torch.sin(x.mean(1)))
 
 
-def export(name, build, opset, seed, external=False):
-    network, images, logits = networks.prepared(build, seed)
+def export(name, build, opset, seed, external=False, gain=2):
+    network, images, logits = networks.prepared(build, seed, gain)
     batch = torch.export.Dim("batch")
     torch.onnx.export(
         network,
@@ -62,6 +62,7 @@ def main():
     export("dynamo-resnet8", networks.resnet8, 18, 21, external=True)
     export("dynamo-mobilenetv2", networks.MobileNetV2, 20, 22)
     export("dynamo-vgg-elu", networks.VggElu, 21, 23)
+    export("dynamo-activations", lambda: networks.activations(nn.GELU(approximate="tanh")), 20, 25, gain=8)
     export("dynamo-unsupported", Attention, 18, 24)
 
 

@@ -17,9 +17,9 @@ from files import HERE
 OUT = HERE / "onnx"
 
 
-def export(name, build, opset, seed, *, keep_norms=False, fold=True, dynamic=True, **options):
+def export(name, build, opset, seed, *, keep_norms=False, fold=True, dynamic=True, gain=2, **options):
     """`dynamic`: any number of images, otherwise one; `fold`: constants are computed by the exporter."""
-    network, images, logits = networks.prepared(build, seed)
+    network, images, logits = networks.prepared(build, seed, gain)
     for part in network.modules():
         # Without this the exporter leaves dropout out; up to opset 11 the node does nothing when the file runs.
         if isinstance(part, torch.nn.modules.dropout._DropoutNd) and keep_norms and opset <= 11:
@@ -56,8 +56,8 @@ def main():
     export("densenet", networks.densenet, 16, 9)
     export("shufflenet", networks.shufflenet, 11, 10)
     export("shufflenet-fixed", networks.shufflenet, 17, 10, keep_norms=True, dynamic=False, fold=False)
-    export("activations", networks.activations, 14, 11)
-    export("activations-9", networks.activations, 9, 11, dynamic=False)
+    export("activations", networks.activations, 14, 11, gain=8)
+    export("activations-9", networks.activations, 9, 11, dynamic=False, gain=8)
     export("windows", networks.windows, 11, 12)
     export("windows-16", networks.windows, 16, 12, keep_norms=True, dynamic=False)
     export("normalised", networks.Normalised, 11, 13, keep_norms=True)

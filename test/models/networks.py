@@ -228,11 +228,11 @@ def shufflenet():
     )
 
 
-def activations():
+def activations(*more):
     """One after each convolution; ends with a softmax."""
     kinds = [nn.SiLU(), nn.Hardswish(), nn.LeakyReLU(0.2), nn.GELU(), nn.SELU(), nn.Sigmoid(), nn.Tanh(), nn.ELU()]
     layers, inputs = [], 3
-    for index, kind in enumerate([*kinds, nn.GELU(approximate="tanh")]):
+    for index, kind in enumerate([*kinds, *more]):
         layers += [nn.Conv2d(inputs, 8, 3, stride=2 if index in (0, 4) else 1, padding=1), kind]
         inputs = 8
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(512, 10), nn.Softmax(dim=1))
@@ -286,8 +286,11 @@ def images_for(network):
     return torch.from_numpy(images.astype(np.float32) / 255).permute(0, 3, 1, 2).contiguous()
 
 
-def prepared(build, seed):
-    """A network with weights of a sane size, batch norms that do something, and logits that differ between images by several units."""
+def prepared(build, seed, gain=2):
+    """
+    A network with weights of a sane size, batch norms that do something, and logits that differ between images by several units.
+    A larger `gain` is for networks whose activations level out what differs between images: rounding would be blown up with it.
+    """
     random = np.random.RandomState(seed)
     network = build().eval()
     draw = lambda tensor, values: tensor.copy_(torch.from_numpy(np.asarray(values, np.float32)))
@@ -295,7 +298,7 @@ def prepared(build, seed):
         for part in network.modules():
             if isinstance(part, (nn.Conv2d, nn.Linear)):
                 size = part.weight[0].numel()
-                draw(part.weight, random.standard_normal(part.weight.shape) * np.sqrt(2 / size))
+                draw(part.weight, random.standard_normal(part.weight.shape) * np.sqrt(gain / size))
                 if part.bias is not None:
                     draw(part.bias, random.standard_normal(part.bias.shape) * 0.3)
             if isinstance(part, (nn.BatchNorm1d, nn.BatchNorm2d)):
