@@ -43,12 +43,6 @@ const named = z
 /** The configs of the layers that only apply an activation, by class. */
 export const activationLayers: ReadonlyMap<string, z.ZodType<Body[]>> = new Map<string, z.ZodType<Body[]>>([
   ['Activation', z.object({ activation: named }).transform((config) => config.activation)],
-  [
-    'Softmax',
-    z
-      .object({ axis: z.union([z.literal(-1), z.tuple([z.literal(-1)])]).nullish() })
-      .transform((): Body[] => [{ type: 'softmax' }]),
-  ],
   ['ELU', z.object({ alpha: z.literal(1).nullish() }).transform((): Body[] => [{ type: 'elu' }])],
   // Keras 2 calls the slope alpha.
   [

@@ -29,6 +29,9 @@ export type KerasModel = {
 /** Stands for the model's input among the inputs of a layer. */
 export const IMAGES_INDEX = -1;
 
+/** The most that a model's config may be, in bytes: a layer of Keras 3 takes about two thousand. */
+export const CONFIG_LIMIT_BYTES = 2 ** 23;
+
 const MAX_LAYERS = 4096;
 const MAX_DEPTH = 16;
 

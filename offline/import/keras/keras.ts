@@ -4,13 +4,12 @@ import { decodeJson } from '../../../src/release/encoding.ts';
 import { readWithin, writeNewFile } from '../../directory.ts';
 import { MODEL_LIMIT_BYTES, type Draft, type GivenInput } from '../imported.ts';
 import { isZip, openArchive, readMember, replaceMember } from './archive.ts';
+import { CONFIG_LIMIT_BYTES } from './config.ts';
 import { draftFromKeras } from './draft.ts';
 import { isHdf5, patchHdf5, readHdf5 } from './hdf5.ts';
 import { namedWeights, numberedWeights } from './weights.ts';
 
 const WEIGHTS_FILE = 'model.weights.h5';
-/** The most that a model's config may be, in bytes: a layer of Keras 3 takes about two thousand. */
-export const CONFIG_LIMIT_BYTES = 2 ** 23;
 
 /**
  * Reads a `.h5`, `.hdf5` or `.keras` file, told apart by content, of at most `MODEL_LIMIT_BYTES`. The error names the file and all

@@ -88,13 +88,15 @@ const globalPool = (type: 'globalAveragePool' | 'globalMaxPool'): LayerClass<unk
 const nothing = layerClass({ config: z.object({}), parts: () => [] });
 const sum = layerClass({ config: z.object({}), parts: () => [{ body: { type: 'add' } }] });
 
-const concatenate = layerClass({
-  config: z.object({ axis: z.int().default(-1) }),
-  parts: (config, _, [input]) =>
-    isLast(config.axis, input!)
-      ? [{ body: { type: 'concat' } }]
-      : `axis: expected the last axis of [${input!.join(',')}], got ${config.axis}`,
-});
+/** A layer that works along the last axis, given as one that may also be counted from the front. */
+const alongLast = (body: Body): LayerClass<unknown> =>
+  layerClass({
+    config: z.object({ axis: axis.nullish() }),
+    parts: (config, _, [input]) =>
+      isLast(config.axis ?? -1, input!)
+        ? [{ body }]
+        : `axis: expected the last axis of [${input!.join(',')}], got ${config.axis}`,
+  });
 
 const flatten = layerClass({
   config: z.object({ data_format: channelsLast }),
@@ -198,7 +200,8 @@ export const LAYER_CLASSES: ReadonlyMap<string, LayerClass<unknown>> = new Map([
   ['Normalization', normalization],
   ['Add', sum],
   ['keras.src.ops.numpy.Add', sum],
-  ['Concatenate', concatenate],
+  ['Concatenate', alongLast({ type: 'concat' })],
+  ['Softmax', alongLast({ type: 'softmax' })],
   ...[
     'Dropout',
     'SpatialDropout2D',
