@@ -85,7 +85,9 @@ export function addLayer(run: Run, item: Layer, source: LayerSource): void {
       return;
     case 'flatten':
     case 'reshape':
-      run('Reshape', inputs, { target_shape: source.outputShape });
+      // Flatten of Keras takes no vectors.
+      if (item.type === 'flatten' && shape.length > 1) run('Flatten', inputs);
+      else run('Reshape', inputs, { target_shape: source.outputShape });
       return;
     case 'leakyRelu':
       run('LeakyReLU', inputs, { alpha: item.alpha });
@@ -239,7 +241,7 @@ const padZeros = (run: Run, x: string, { top, bottom, left, right }: Sides): str
 /** `(x - mean) * scale` for each place of an axis. */
 type Affine = { mean: readonly number[]; scale: readonly number[] };
 
-/** Scales along the last axis. Variance and epsilon are sums of powers of two whose sum is 1, so that nothing is rounded. */
+/** Scales along the last axis; variance and epsilon add up to exactly 1, so that they change nothing. */
 function scaleLast(run: Run, x: string, { mean, scale }: Affine): string {
   const vector = (name: string, values: readonly number[]): KerasWeight => {
     return { name, shape: [values.length], values: () => Float32Array.from(values) };

@@ -1,6 +1,7 @@
 /** What onnxruntime makes of an exported model, against the network's own forward pass. */
 import * as ort from 'onnxruntime-web';
 import { beforeAll, expect, it } from 'vitest';
+import { resnet18 } from '../../offline/bench/resnet.ts';
 import { encodeOnnx } from '../../offline/export/onnx.ts';
 import type { Model } from '../../offline/model.ts';
 import { useBackend } from '../network/backends.ts';
@@ -27,4 +28,9 @@ it.each(networkCases)('onnxruntime gives the logits of the network: %s', async (
 it('onnxruntime gives the logits of a trained network on real images', async () => {
   const { model, images } = await victimCase();
   await expectSameLogits(model, images);
+});
+
+it('onnxruntime gives the logits of a ResNet', async () => {
+  const model = resnet18({ width: 24, labels: 10, seed: 1 });
+  await expectSameLogits(model, randomImages(model.network, 2, 2));
 });

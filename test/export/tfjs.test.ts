@@ -1,6 +1,7 @@
 /** What tfjs-layers makes of an exported model, against the network's own forward pass. */
 import { tensor, tidy, type Tensor } from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { resnet18 } from '../../offline/bench/resnet.ts';
 import { encodeTfjs } from '../../offline/export/tfjs.ts';
 import type { Model } from '../../offline/model.ts';
 import { useBackend } from '../network/backends.ts';
@@ -30,6 +31,18 @@ it('tfjs-layers gives the logits of a trained network on real images', async () 
   await useBackend('wasm');
   const { model, images } = await victimCase();
   await expectSameLogits(model, images);
+});
+
+it('splits the weights of a ResNet into shards of 4 MiB that tfjs-layers joins again', async () => {
+  await useBackend('wasm');
+  const model = resnet18({ width: 24, labels: 10, seed: 1 });
+  const files = encodeTfjs(model);
+  const sizes = files.ok ? [...files.value].slice(1).map(([name, { length }]) => [name, length]) : files.error;
+  expect(sizes).toEqual([
+    ['group1-shard1of2.bin', 2 ** 22],
+    ['group1-shard2of2.bin', expect.any(Number)],
+  ]);
+  await expectSameLogits(model, randomImages(model.network, 2, 2));
 });
 
 it('names all layers that Keras would have to fill with zeros beyond the limit', () => {
