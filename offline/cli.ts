@@ -6,6 +6,7 @@ import { addDemo } from './commands/demo.ts';
 import { addDoctor } from './commands/doctor.ts';
 import { addEvaluate } from './commands/evaluate.ts';
 import { addExport } from './commands/export.ts';
+import { addInspect } from './commands/inspect.ts';
 import { EXIT, Stop } from './commands/outcome.ts';
 import { addPublish } from './commands/publish.ts';
 import { addPurify } from './commands/purify.ts';
@@ -21,7 +22,8 @@ const program = new Command('trigger-guard')
   .helpCommand(false)
   .addHelpText('after', exitCodes)
   .exitOverride();
-for (const add of [addDemo, addPurify, addScan, addEvaluate, addExport, addPublish, addAttack, addDoctor]) add(program);
+const commands = [addDemo, addInspect, addPurify, addScan, addEvaluate, addExport, addPublish, addAttack, addDoctor];
+for (const add of commands) add(program);
 // Set before parsing, for subcommands only inherit what was there when they were made.
 for (const command of program.commands) command.exitOverride();
 

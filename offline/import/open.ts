@@ -12,6 +12,7 @@ import { loadPublicKey } from '../keys.ts';
 import { loadModel, MODEL_FILES, type Model } from '../model.ts';
 import { readReleaseFiles } from '../release.ts';
 import { completeDraft, type Draft, type FileTensor, type GivenInput } from './imported.ts';
+import { readKeras } from './keras/keras.ts';
 import { readOnnx } from './onnx/onnx.ts';
 import { recogniseModel, type Recognised } from './recognise.ts';
 
@@ -37,7 +38,7 @@ export type OpenedModel = Model & {
 };
 
 type Reader = (path: string, given: GivenInput) => Promise<Result<Draft>>;
-const READERS: Partial<Record<ImportedFormat, Reader>> = { onnx: readOnnx };
+const READERS: Partial<Record<ImportedFormat, Reader>> = { onnx: readOnnx, h5: readKeras, keras: readKeras };
 
 /**
  * Opens what lies at `path`. A release must be signed by the public key in `publicKeyFile`; a model directory and a release state
