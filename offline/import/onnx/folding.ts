@@ -39,7 +39,8 @@ function mapped(constant: Constant, change: (value: number, index: number) => nu
   return constantOf(shape, values, null);
 }
 
-export const isArithmetic = (opType: string): boolean => opType in BINARY || opType in UNARY;
+/** Whether `fold` can compute an operator. */
+export const isArithmetic = (opType: string): boolean => Object.hasOwn(BINARY, opType) || Object.hasOwn(UNARY, opType);
 
 /** Gather along the first axis of a list. */
 export function gather(call: Call): Constant {

@@ -23,15 +23,17 @@ export type Graph = {
   budget: number;
 };
 
-/** Layers may share tensors of a file; what they become is bounded all the same. */
+/** Layers may share tensors of a file, and nodes compute new ones; what is made of a file is bounded by what it holds. */
 const MOST_ELEMENTS = MODEL_LIMIT_BYTES / 2;
+const SPARE_ELEMENTS = 2 ** 20;
 /** More than a network may have (network.ts); a file that asks for more is not looked at further. */
 const MOST_LAYERS = 4096;
 
-/** An empty graph whose input `images` has this shape [H,W,C]. */
-export function newGraph(opset: number, input: Shape): Graph {
+/** An empty graph whose input `images` has this shape [H,W,C], for a file that holds so many bytes with its tensors. */
+export function newGraph(opset: number, input: Shape, bytes: number): Graph {
   const shapes = new Map([[IMAGES, input]]);
-  return { opset, layers: [], shapes, weights: new Map(), name: nodeNamer(), budget: MOST_ELEMENTS };
+  const budget = Math.min(SPARE_ELEMENTS + bytes, MOST_ELEMENTS);
+  return { opset, layers: [], shapes, weights: new Map(), name: nodeNamer(), budget };
 }
 
 export type NewWeight = { suffix: string; constant: Constant; shape: Shape };
@@ -49,6 +51,7 @@ export function emit(
   const shape = outputShape(layer, inputs);
   if (typeof shape === 'string') refuse(shape);
   if (!shape.every((size) => Number.isSafeInteger(size) && size > 0)) refuse(`a result [${shape.join(',')}]`);
+  if (layer.type === 'selectChannels') spend(graph, layer.channels.length);
   graph.layers.push(layer);
   graph.shapes.set(layer.name, shape);
   for (const weight of weights) addWeight(graph, layer.name, weight);
@@ -69,7 +72,7 @@ export function addWeight(graph: Graph, layer: string, { suffix, constant, shape
 /** Counts elements that are made in memory; refuses more than any model needs. */
 export function spend(graph: Graph, elements: number): void {
   graph.budget -= elements;
-  if (graph.budget < 0) refuse('the model is larger than any that is imported');
+  if (graph.budget < 0) refuse('more would be computed than the file holds');
 }
 
 /** The value as a node [H,W,C] for an operator on ONNX's [B,C,H,W]; a reshape or a choice of channels is emitted where needed. */

@@ -7,9 +7,9 @@ import { failure, success, type Result } from '../../../src/result.ts';
 import { readWithin } from '../../directory.ts';
 import { MODEL_LIMIT_BYTES, type Draft, type GivenInput } from '../imported.ts';
 import type { Constant } from './constant.ts';
-import { newGraph, type Graph, type Known } from './graph.ts';
+import { newGraph, spend, type Graph, type Known } from './graph.ts';
 import { readInput, type ModelInput } from './input.ts';
-import { hasAttribute, tensorOf, valueAt, type Call } from './operator.ts';
+import { tensorOf, valueAt, type Call } from './operator.ts';
 import { importNode, isKnown } from './operators.ts';
 import { decodeModel, type OnnxGraph, type OnnxModel, type OnnxNode } from './proto.ts';
 import { refuse, Refusal } from './refusal.ts';
@@ -51,9 +51,9 @@ async function importModel({ graph, opsetImport }: OnnxModel, given: GivenInput,
   if (unknown.length)
     refuse(`unsupported operators: ${listed(unknown.map((node) => `${node.opType} (${label(node)})`))}`);
 
-  const draft = newGraph(opset, [input.height, input.width, input.channels]);
   const known = new Map<string, Known>([[input.name, input.value]]);
-  await readInitializers(graph, nodes, known, file);
+  const tensorBytes = await readInitializers(graph, nodes, known, file);
+  const draft = newGraph(opset, [input.height, input.width, input.channels], file.bytes.length + tensorBytes);
   await importNodes(draft, nodes, known, { file, output, input });
   const result = known.get(output);
   if (result?.kind !== 'value') return refuse(`output "${output}": expected activations`);
@@ -82,21 +82,23 @@ function neededNodes({ node: nodes }: OnnxGraph, output: string): OnnxNode[] {
   return used.reverse();
 }
 
+/** Reads the tensors that the nodes need; returns how many bytes they take in memory. */
 async function readInitializers(
   { initializer }: OnnxGraph,
   nodes: readonly OnnxNode[],
   known: Map<string, Known>,
   { path, bytes }: File,
-): Promise<void> {
+): Promise<number> {
   const needed = new Set(nodes.flatMap(({ input }) => input));
-  let rest = MODEL_LIMIT_BYTES;
+  let total = 0;
   for (const tensor of initializer) {
     if (!needed.has(tensor.name)) continue;
     const constant = await readTensor(tensor, tensor.name, path, bytes);
-    rest -= constant.data.byteLength;
-    if (rest < 0) refuse(`tensors: expected at most ${MODEL_LIMIT_BYTES} bytes in all`);
+    total += constant.data.byteLength;
+    if (total > MODEL_LIMIT_BYTES) refuse(`tensors: expected at most ${MODEL_LIMIT_BYTES} bytes in all`);
     known.set(tensor.name, constant);
   }
+  return total;
 }
 
 type Context = { file: File; output: string; input: ModelInput };
@@ -124,15 +126,23 @@ async function importNodes(
       const isOnlyReader = (position: number): boolean => readers.get(node.input[position]!) === 1;
       const call: Call = { graph, node, inputs, isOnlyReader, batch: input.batch, held: undefined };
       const results = await resultsOf(call, file, node.output[0] === output);
-      results.forEach((result, index) => known.set(node.output[index]!, result));
+      results.forEach((result, index) => {
+        const isNew = result.kind === 'constant' && !inputs.some((given) => holdsData(given, result));
+        if (isNew) spend(graph, result.data.length);
+        known.set(node.output[index]!, result);
+      });
     } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
+      // What asks for too much is not looked at further.
+      if (!(error instanceof Refusal) || graph.budget < 0) throw error;
       complaints.push(`${node.opType} (${label(node)}): ${error.message}`);
       node.output.forEach((name) => failed.add(name));
     }
   }
   if (complaints.length) refuse(`unsupported: ${listed(complaints)}`);
 }
+
+const holdsData = (given: Known | undefined, { data }: Constant): boolean =>
+  given?.kind === 'constant' && given.data === data;
 
 async function resultsOf(call: Call, file: File, isLast: boolean): Promise<Known[]> {
   const { node } = call;
@@ -148,7 +158,7 @@ async function resultsOf(call: Call, file: File, isLast: boolean): Promise<Known
 async function heldConstant(call: Call, { path, bytes }: File): Promise<Constant | undefined> {
   const tensor = tensorOf(call, 'value');
   if (tensor) return readTensor(tensor, call.node.output[0] ?? '', path, bytes);
-  const attribute = call.node.attribute.find(({ name }) => hasAttribute(call, name) && name.startsWith('value_'));
+  const attribute = call.node.attribute.find(({ name }) => name.startsWith('value_'));
   switch (attribute?.name) {
     case 'value_float':
       return { kind: 'constant', shape: [], data: Float32Array.of(attribute.f), place: null };

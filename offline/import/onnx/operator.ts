@@ -49,8 +49,8 @@ export function intsOf(call: Call, name: string): number[] | undefined {
   return values;
 }
 
+/** The tensor of an attribute, or null. */
 export const tensorOf = (call: Call, name: string): OnnxAttribute['t'] => attribute(call, name)?.t ?? null;
-export const hasAttribute = (call: Call, name: string): boolean => attribute(call, name) !== undefined;
 
 /** The input at this position as activations. */
 export function valueAt({ inputs }: Call, position: number): Value {

@@ -162,7 +162,7 @@ const SPECIAL = new Set(['Constant', 'Split', 'LogSoftmax']);
 
 /** Whether an operator of the standard domain is known at all. */
 export const isKnown = (opType: string, domain: string): boolean =>
-  (domain === '' || domain === 'ai.onnx') && (opType in OPERATORS || SPECIAL.has(opType));
+  (domain === '' || domain === 'ai.onnx') && (Object.hasOwn(OPERATORS, opType) || SPECIAL.has(opType));
 
 /** Imports a node with one output. */
 export function importNode(call: Call): ReturnType<Operator> {

@@ -1,7 +1,7 @@
 /** Operators that move activations without changing them: reshapes, transpositions, joins and choices of channels. */
 import { constantOf, numbersOf, reshapeConstant, transposeConstant, type Constant } from './constant.ts';
 import { concatLists, slicesOf, sliceConstant, squeezeConstant, unsqueezed } from './folding.ts';
-import { asImage, asVector, emit, freshValue, spend, type Known } from './graph.ts';
+import { asImage, asVector, emit, freshValue, type Known } from './graph.ts';
 import {
   axesOf,
   intOf,
@@ -86,7 +86,6 @@ export const transposeNode: Operator = (call) => {
   const perm = intsOf(call, 'perm');
   const [input] = call.inputs;
   if (isConstant(input)) {
-    spend(call.graph, input.data.length);
     return transposeConstant(input, perm ?? input.shape.map((_, axis) => input.shape.length - 1 - axis));
   }
   return transposeValue(valueAt(call, 0), perm ?? refuse('attribute perm: expected one that keeps the batch first'));

@@ -18,6 +18,7 @@ export type Value = {
   dims: readonly (readonly Axis[])[];
 };
 
+/** How many elements lie along axes. */
 export const sizeOf = (axes: readonly Axis[]): number => axes.reduce((total, { size }) => total * size, 1);
 
 /** The sizes of the dimensions, without the batch. */
