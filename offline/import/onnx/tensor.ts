@@ -134,11 +134,11 @@ async function readExternal(tensor: OnnxTensor, sizeBytes: number, modelPath: st
   if (length !== sizeBytes) refuse(`${what}: expected ${sizeBytes} bytes, got a length of ${entry('length')}`);
   if (sizeBytes > MODEL_LIMIT_BYTES) refuse(`${what}: expected at most ${MODEL_LIMIT_BYTES} bytes, got ${sizeBytes}`);
   const file = join(dirname(modelPath), location);
+  const outside = `${what}: expected a file in the folder of the model`;
+  if (!location || isAbsolute(location)) refuse(outside);
   try {
     const inside = relative(await realpath(dirname(modelPath)), await realpath(file));
-    if (!location || isAbsolute(location) || isAbsolute(inside) || inside.split(sep)[0] === '..') {
-      refuse(`${what}: expected a file in the folder of the model`);
-    }
+    if (isAbsolute(inside) || inside.split(sep)[0] === '..') refuse(outside);
     await using handle = await open(file);
     const stats = await handle.stat();
     if (!stats.isFile() || !Number.isSafeInteger(start) || start < 0 || start + sizeBytes > stats.size) {
