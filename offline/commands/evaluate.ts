@@ -6,7 +6,7 @@ import { adoptLabelNames } from '../import/open.ts';
 import { formatEvaluation } from '../report/evaluated.ts';
 import { addInputFlags, engine, flag, givenInput, inputFlags, KEY, label, MODEL, parseFlags } from './flags.ts';
 import { print, Stop } from './outcome.ts';
-import { readImages, readModel, startEngine } from './setup.ts';
+import { expectSight, readImages, readModel, startEngine } from './setup.ts';
 
 const schema = z.object({
   clean: z.string(),
@@ -41,6 +41,7 @@ async function runEvaluate(path: string, options: unknown): Promise<void> {
   const subject = adoptLabelNames(read, clean);
   const triggered = await readTriggered(flags, subject);
   const opened = await startEngine(flags.engine);
+  await expectSight(subject, clean);
   const evaluation = await evaluate(subject, clean, triggered);
   closeEngine(opened);
   print(flags.json, evaluation, () => formatEvaluation(evaluation, subject.network.labelNames));

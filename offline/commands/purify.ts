@@ -16,7 +16,7 @@ import { formatScan, scanJson } from '../report/scanned.ts';
 import { list } from '../report/text.ts';
 import { addInputFlags, engine, flag, givenInput, inputFlags, MODEL, parseFlags, seed, share } from './flags.ts';
 import { accept, EXIT, print, Stop } from './outcome.ts';
-import { defaultKeyFile, expectPlace, readImages, say, startEngine } from './setup.ts';
+import { defaultKeyFile, expectPlace, expectSight, readImages, say, startEngine } from './setup.ts';
 
 const unlearning = ['late', 'ascent'] as const;
 const schema = z.object({
@@ -62,6 +62,7 @@ async function runPurify(path: string, options: unknown): Promise<void> {
   const model = adoptLabelNames(read, images);
   const key = await signingKey(keyFile);
   const opened = await startEngine(flags.engine);
+  await expectSight(model, images);
   const { unlearn, falsePositiveRate, force } = flags;
   const progress = showProgress(process.stderr);
   const { source } = model;

@@ -8,7 +8,7 @@ import { formatScan, scanJson } from '../report/scanned.ts';
 import { scan } from '../scan.ts';
 import { addInputFlags, engine, flag, givenInput, inputFlags, KEY, MODEL, parseFlags, seed } from './flags.ts';
 import { accept, EXIT, print } from './outcome.ts';
-import { expectPlace, readImages, readModel, startEngine } from './setup.ts';
+import { expectPlace, expectSight, readImages, readModel, startEngine } from './setup.ts';
 
 const schema = z.object({
   clean: z.string(),
@@ -42,6 +42,7 @@ async function runScan(path: string, options: unknown): Promise<void> {
   const images = await readImages(flags.clean, read.network, true);
   const model = adoptLabelNames(read, images);
   const opened = await startEngine(flags.engine);
+  await expectSight(model, images);
   const found = await scan(model, images, { engine: opened, seed: flags.seed, progress: showProgress(process.stderr) });
   closeEngine(opened);
   if (flags.pictures !== undefined) accept(await writePictures(flags.pictures, found.findings));

@@ -7,6 +7,7 @@ import { checkDataset, type Dataset } from '../data/dataset.ts';
 import { loadDataset } from '../data/load.ts';
 import { openEngine, type Engine, type EngineChoice } from '../engine/engine.ts';
 import { proveNumerics } from '../engine/numerics.ts';
+import { checkInput } from '../input-check.ts';
 import type { GivenInput } from '../import/imported.ts';
 import { openModel, type OpenedModel } from '../import/open.ts';
 import { accept, EXIT, Stop } from './outcome.ts';
@@ -39,6 +40,12 @@ export async function startEngine(choice: EngineChoice): Promise<Engine> {
   if (!proof.ok) throw new Stop(`the engine computes wrong numbers: ${proof.error}`, EXIT.internalError);
   say(`engine  ${engine.kind} on ${engine.device}, ${engine.threads} ${engine.threads === 1 ? 'thread' : 'threads'}`);
   return engine;
+}
+
+/** Ends the command if the model answers about as by guessing; says if other input settings would suit it better. Needs the engine. */
+export async function expectSight(model: OpenedModel, images: Dataset): Promise<void> {
+  const remark = accept(await checkInput(model, images));
+  if (remark !== null) say(`input   ${remark}`);
 }
 
 /** Ends the command unless a directory is new or empty, so that long work is not done for nothing. */

@@ -15,6 +15,7 @@ import { completeDraft, type Draft, type FileTensor, type GivenInput } from './i
 import { readKeras } from './keras/keras.ts';
 import { readOnnx } from './onnx/onnx.ts';
 import { recogniseModel, type Recognised } from './recognise.ts';
+import { readTfjs } from './tfjs/tfjs.ts';
 
 /** What is kept of a model that came from another program's file: enough to try other settings and to write its weights back. */
 export type Imported = {
@@ -38,7 +39,7 @@ export type OpenedModel = Model & {
 };
 
 type Reader = (path: string, given: GivenInput) => Promise<Result<Draft>>;
-const READERS: Partial<Record<ImportedFormat, Reader>> = { onnx: readOnnx, h5: readKeras, keras: readKeras };
+const READERS: Record<ImportedFormat, Reader> = { onnx: readOnnx, h5: readKeras, keras: readKeras, tfjs: readTfjs };
 
 /**
  * Opens what lies at `path`. A release must be signed by the public key in `publicKeyFile`; a model directory and a release state
@@ -85,7 +86,7 @@ async function importModel(
   { format, path: file }: Recognised & { format: ImportedFormat },
   given: GivenInput,
 ): Promise<Result<OpenedModel>> {
-  const draft = await READERS[format]!(file, given);
+  const draft = await READERS[format](file, given);
   if (!draft.ok) return draft;
   const model = completeDraft(draft.value, given);
   if (!model.ok) return failure(model.error.startsWith('--') ? model.error : `${path}: ${model.error}`);
