@@ -83,7 +83,7 @@ describe('checkInput', () => {
     const checked = await checkInput(opened(draftOf(victim, {}), { mean: [5] }), clean);
     expect(checked).toMatchObject({
       ok: false,
-      error: expect.stringMatching(/; with --mean 0 it would be 9\d\.\d %$/),
+      error: expect.stringMatching(/; with --mean 0 it would be 9\d\.\d %$/) as string,
     });
   });
 
@@ -92,7 +92,7 @@ describe('checkInput', () => {
     const checked = await checkInput(opened(draft), clean);
     expect(checked).toMatchObject({
       ok: true,
-      value: expect.stringMatching(/^model\.onnx: .* with --mean 0\.5 --std 0\.5 9\d\.\d %$/),
+      value: expect.stringMatching(/^model\.onnx: .* with --mean 0\.5 --std 0\.5 9\d\.\d %$/) as string,
     });
     const stated = { channels: 'rgb', scale: 1, mean: [0], std: [1] } as const;
     const given = { ...stated, mean: [0], std: [1] };
@@ -104,7 +104,9 @@ describe('checkInput', () => {
     const checked = await checkInput(opened(draftOf(victim, {})), { ...clean, labels });
     expect(checked).toMatchObject({
       ok: false,
-      error: expect.stringContaining('no common scale, mean, std or order of channels does better: give --scale'),
+      error: expect.stringContaining(
+        'no common scale, mean, std or order of channels does better: give --scale',
+      ) as string,
     });
   });
 
