@@ -1,5 +1,6 @@
 /** The operators of ONNX that are imported, by name. */
 import type { Layer } from '../../../src/network/network.ts';
+import { constantOf } from './constant.ts';
 import { constantOfShape, fold, gather, isArithmetic } from './folding.ts';
 import { erf, hardSigmoid } from './gates.ts';
 import { asVector, emit } from './graph.ts';
@@ -105,13 +106,29 @@ const softmax: Operator = (call) => {
   return { ...value, node };
 };
 
+/** Element types of onnx.proto that hold fractions: float, float16, double, bfloat16. */
+const FRACTIONS = new Set([1, 10, 11, 16]);
+
+/** Cast to another floating-point type, which changes nothing here; of constants also to whole numbers and back. */
+const cast: Operator = (call) => {
+  const [input] = call.inputs;
+  const type = intOf(call, 'to', 0);
+  const keepsFractions = FRACTIONS.has(type);
+  if (input?.kind !== 'constant') {
+    return keepsFractions ? identity(call) : refuse(`expected a cast to floating-point numbers, got ONNX type ${type}`);
+  }
+  const { shape, data } = input;
+  if (data instanceof Float32Array === keepsFractions) return input;
+  return constantOf(shape, keepsFractions ? Float32Array.from(data) : Float64Array.from(data, Math.trunc), null);
+};
+
 const identity: Operator = ({ inputs }) => inputs[0] ?? refuse('expected an input, got none');
 
 const OPERATORS: Record<string, Operator> = {
   Add: add,
   AveragePool: pool('averagePool'),
   BatchNormalization: batchNormalization,
-  Cast: identity,
+  Cast: cast,
   Clip: clip,
   Concat: concat,
   ConstantOfShape: () => refuse('expected a constant shape'),

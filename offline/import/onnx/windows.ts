@@ -81,7 +81,7 @@ export const pool =
     const strides = pairOf(call, 'strides');
     const image = graph.shapes.get(input)!;
     let padding = sidesOf(call, window, strides, image);
-    const extra = intOf(call, 'ceil_mode', 0) ? ceilSides(image, window, strides, padding) : NO_SIDES;
+    const extra = intOf(call, 'ceil_mode', 0) === 1 ? ceilSides(image, window, strides, padding) : NO_SIDES;
     if (type === 'averagePool' && intOf(call, 'count_include_pad', 0)) {
       // The network's average pool does not count its own padding, that of a layer before it it does.
       input = padded(graph, input, padding, wanted);
