@@ -5,7 +5,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { patchOnnx } from '../../offline/import/onnx/patch.ts';
 import { readOnnx } from '../../offline/import/onnx/onnx.ts';
 import { testDirectory } from '../support/directory.ts';
-import { classifier, onnxBytes } from './onnx-build.ts';
+import { classifier, onnxBytes, type Tensor } from './onnx-build.ts';
 import { onnxFile } from './onnx-fixtures.ts';
 
 const kernel = Float32Array.of(1, 2, 3, 4, 5, 6);
@@ -27,8 +27,9 @@ beforeEach(async () => {
 async function writeModel(entries: Record<string, string>): Promise<void> {
   const { nodes, initializers } = classifier('images');
   const externalData = Object.entries(entries).map(([key, value]) => ({ key, value }));
-  const tensors = initializers.map((tensor) => {
-    return tensor.name === 'kernel' ? { ...tensor, rawData: undefined, dataLocation: 1, externalData } : tensor;
+  const tensors = initializers.map((tensor): Tensor => {
+    const { name, dims, dataType } = tensor;
+    return name === 'kernel' ? { name, dims, dataType, dataLocation: 1, externalData } : tensor;
   });
   await writeFile(file, onnxBytes({ nodes, initializers: tensors }));
 }
