@@ -29,10 +29,13 @@ const slope = z.number().nullish();
 
 /** The name of an activation: as it is, or as Keras 3 may write functions. */
 const named = z
-  .union([
-    z.string(),
-    z.object({ class_name: z.enum(['function', 'builtin']), config: z.string() }).transform((item) => item.config),
-  ])
+  .union(
+    [
+      z.string(),
+      z.object({ class_name: z.enum(['function', 'builtin']), config: z.string() }).transform((item) => item.config),
+    ],
+    { error: 'expected the name of an activation' },
+  )
   .transform((name, context): Body[] => {
     const bodies = NAMED.get(name);
     if (bodies) return bodies;
@@ -54,10 +57,13 @@ export const activationLayers: ReadonlyMap<string, z.ZodType<Body[]>> = new Map<
   [
     'ReLU',
     z
-      .union([
-        z.object({ max_value: z.literal(6), negative_slope: zero, threshold: zero }),
-        z.object({ max_value: z.null().optional(), negative_slope: slope, threshold: zero }),
-      ])
+      .union(
+        [
+          z.object({ max_value: z.literal(6), negative_slope: zero, threshold: zero }),
+          z.object({ max_value: z.null().optional(), negative_slope: slope, threshold: zero }),
+        ],
+        { error: 'expected max_value 6 or none, threshold 0, and a negative_slope only where nothing else is set' },
+      )
       .transform((config): Body[] => {
         if (config.max_value) return [{ type: 'relu6' }];
         return config.negative_slope ? [{ type: 'leakyRelu', alpha: config.negative_slope }] : [{ type: 'relu' }];

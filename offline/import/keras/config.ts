@@ -46,14 +46,19 @@ const entry = z.object({
 });
 const entries = z.array(entry).min(1).max(MAX_LAYERS);
 const reference = z.tuple([name, z.int(), z.int()], z.unknown());
-const references = z.union([reference.transform((one) => [one]), z.array(reference)]);
+const references = z.union([reference.transform((one) => [one]), z.array(reference)], {
+  error: 'expected a list of [layer, node, tensor]',
+});
 const functional = z.object({
   layers: entries,
   input_layers: references,
   output_layers: references,
 });
 // Keras 1 and early TFJS wrote the list of layers itself as the config of a Sequential.
-const sequential = z.union([z.object({ layers: entries }), entries.transform((layers) => ({ layers }))]);
+const sequential = z.preprocess(
+  (body) => (Array.isArray(body) ? { layers: body as unknown[] } : body),
+  z.object({ layers: entries }),
+);
 const model = z.object({ class_name: name, config: z.unknown() });
 const shape = z.array(z.int().nullable()).min(2).max(8);
 

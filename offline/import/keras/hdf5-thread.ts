@@ -36,37 +36,47 @@ const files = library.FS;
 // Devices behind which this process's own input lies; a file may name them as the place of its data.
 for (const device of ['stdin', 'tty', 'tty1']) files.unlink(`/dev/${device}`);
 
+const damaged = failure('expected an HDF5 file, got one that is damaged');
 const port = parentPort!;
 port.on('message', (task: Hdf5Task) => {
-  try {
-    const result = run(task);
-    const kept = library.HEAPU8.length <= HEAP_KEPT_BYTES;
-    const moved = result.ok ? [result.value.bytes, ...result.value.arrays.map(({ data }) => data)] : [];
-    port.postMessage({ result, kept } satisfies Hdf5Answer, [
-      ...new Set(moved.map(({ buffer }) => buffer as ArrayBuffer)),
-    ]);
-  } catch {
-    // After a trap nothing in the library can be relied on.
-    port.postMessage({
-      result: failure('expected an HDF5 file, got one that is damaged'),
-      kept: false,
-    } satisfies Hdf5Answer);
-  }
+  const answer = attempt(task);
+  const { result } = answer;
+  const moved = result.ok ? [result.value.bytes, ...result.value.arrays.map(({ data }) => data)] : [];
+  port.postMessage(answer, [...new Set(moved.map(({ buffer }) => buffer as ArrayBuffer))]);
 });
 
-function run({ bytes, groups, attribute, values }: Hdf5Task): Result<Hdf5Content> {
+function attempt(task: Hdf5Task): Hdf5Answer {
+  try {
+    return { result: run(task), kept: library.HEAPU8.length <= HEAP_KEPT_BYTES };
+  } catch (error) {
+    // What h5wasm says itself begins so; after a trap nothing in the library can be relied on.
+    const said = error instanceof Error && error.message.startsWith('error - ');
+    return { result: damaged, kept: said && library.HEAPU8.length <= HEAP_KEPT_BYTES };
+  }
+}
+
+function run(task: Hdf5Task): Result<Hdf5Content> {
   const name = `model-${performance.now()}.h5`;
-  files.createDataFile('/', name, bytes, true, true, true);
-  const file = new File(`/${name}`, values.size > 0 ? 'a' : 'r');
-  if (file.file_id < 0n) return failure('expected an HDF5 file, got one that is damaged');
-  const changed = replaceAll(file.file_id, values);
-  const content = changed.ok ? readAll(file, groups, attribute, bytes.length) : changed;
-  file.close();
-  const after = files.readFile(`/${name}`);
-  files.unlink(`/${name}`);
-  if (!changed.ok) return changed;
-  if (!content.ok) return content;
-  return success({ ...content.value, bytes: after, changedBytes: changed.value });
+  files.createDataFile('/', name, task.bytes, true, true, true);
+  try {
+    const done = useFile(`/${name}`, task);
+    return done.ok ? success({ ...done.value, bytes: files.readFile(`/${name}`) }) : done;
+  } finally {
+    files.unlink(`/${name}`);
+  }
+}
+
+function useFile(name: string, { bytes, groups, attribute, values }: Hdf5Task): Result<Omit<Hdf5Content, 'bytes'>> {
+  const file = new File(name, values.size > 0 ? 'a' : 'r');
+  if (file.file_id < 0n) return damaged;
+  try {
+    const changedBytes = replaceAll(file.file_id, values);
+    if (!changedBytes.ok) return changedBytes;
+    const content = readAll(file, groups, attribute, bytes.length);
+    return content.ok ? success({ ...content.value, changedBytes: changedBytes.value }) : content;
+  } finally {
+    file.close();
+  }
 }
 
 /** Reads the data sets of floating point below the groups, and a text of the root where there is one. */

@@ -23,7 +23,9 @@ export const layerClass = <Config>(entry: LayerClass<Config>): LayerClass<unknow
 /** The sizes that layers have. */
 export const size = z.int().min(1).max(65_536);
 /** Two sizes, or one for both axes. */
-export const pair = z.union([z.tuple([size, size]), size.transform((both): [number, number] => [both, both])]);
+export const pair = z.union([z.tuple([size, size]), size.transform((both): [number, number] => [both, both])], {
+  error: 'expected one or two whole numbers',
+});
 /** The only layout that is supported. */
 export const channelsLast = z.literal('channels_last').nullish();
 /** How a window is padded. */

@@ -26,7 +26,7 @@ const dense = layerClass({
   },
 });
 
-const axis = z.union([z.int(), z.tuple([z.int()]).transform(([only]) => only)]);
+const axis = z.union([z.int(), z.tuple([z.int()]).transform(([only]) => only)], { error: 'expected one axis' });
 const isLast = (wanted: number, shape: Shape): boolean => wanted === -1 || wanted === shape.length;
 
 const batchNormalization = layerClass({
@@ -123,16 +123,19 @@ const borders = z.union([z.tuple([border, border]), border.transform((both): [nu
 
 const zeroPadding2d = layerClass({
   config: z.object({
-    padding: z.union([
-      z.tuple([borders, borders]),
-      border.transform(
-        (all) =>
-          [
-            [all, all],
-            [all, all],
-          ] as const,
-      ),
-    ]),
+    padding: z.union(
+      [
+        z.tuple([borders, borders]),
+        border.transform(
+          (all) =>
+            [
+              [all, all],
+              [all, all],
+            ] as const,
+        ),
+      ],
+      { error: 'expected up to two pairs of whole numbers in 0..1024' },
+    ),
     data_format: channelsLast,
   }),
   parts: ({ padding: [[top, bottom], [left, right]] }) => [
@@ -151,17 +154,15 @@ function normalize(mean: readonly number[], std: readonly number[], input: Shape
 
 const rescaling = layerClass({
   config: z.object({ scale: z.number().positive(), offset: z.number().default(0) }),
-  parts: ({ scale, offset }, _, [input]) => normalize([-offset / scale], [1 / scale], input!),
+  parts: ({ scale, offset }, _, [input]) => normalize([(0 - offset) / scale], [1 / scale], input!),
 });
 
 const EPSILON = 1e-7;
-const moments = z.union([
-  z.number().transform((only) => [only]),
-  z
-    .unknown()
-    .transform((nested) => [nested].flat(5))
-    .pipe(z.array(z.number()).min(1).max(1024)),
-]);
+/** One number, or one a channel, however Keras nests them. */
+const moments = z
+  .unknown()
+  .transform((nested) => [nested].flat(5))
+  .pipe(z.array(z.number()).min(1).max(1024));
 
 const normalization = layerClass({
   config: z.object({
@@ -172,7 +173,8 @@ const normalization = layerClass({
   }),
   weights: (config) => (config.mean && config.variance ? [] : ['mean', 'variance']),
   parts: (config, arrays, [input]) => {
-    const [mean, variance] = arrays.length > 0 ? arrays.map(({ data }) => [...data]) : [config.mean!, config.variance!];
+    const [mean, variance] =
+      arrays.length > 0 ? arrays.map(({ data }) => [...data.subarray(0, 1025)]) : [config.mean!, config.variance!];
     if (typeof config.axis === 'number' && !isLast(config.axis, input!)) {
       return `axis: expected the last axis of [${input!.join(',')}], got ${config.axis}`;
     }
