@@ -4,7 +4,8 @@ import * as z from 'zod';
 import type { SigningKey } from '../../src/release/signature.ts';
 import { closeEngine } from '../engine/engine.ts';
 import { uninterrupted } from '../interrupt.ts';
-import { adoptLabelNames, openModel } from '../import/open.ts';
+import { adoptLabelNames, openModel, type OpenedModel } from '../import/open.ts';
+import { isTaken, placeOfModel, writeBack } from '../import/write-back.ts';
 import { loadOrCreateKey } from '../keys.ts';
 import { digestModel, type Model } from '../model.ts';
 import { showProgress } from '../progress.ts';
@@ -40,7 +41,7 @@ export function addPurify(program: Command): void {
     .description('recover the triggers of a model, unlearn them, and write a signed release that watches for them')
     .argument('<MODEL>', MODEL)
     .requiredOption('--clean <DATA>', 'clean images of every label')
-    .requiredOption('--out <DIR>', 'new or empty directory for the release')
+    .requiredOption('--out <DIR>', 'new or empty directory for the release; the model in its own form goes beside it')
     .option('--seed <N>', 'makes the run repeatable on one engine', '1')
     .option('--engine <NAME>', 'auto, wasm or webgpu', 'auto')
     .option('--unlearn <HOW>', 'late (the head behind a frozen trunk) or ascent (all layers, as in the paper)', 'late')
@@ -58,6 +59,7 @@ async function runPurify(path: string, options: unknown): Promise<void> {
   if (flags.pictures !== undefined) await expectPlace('--pictures', flags.pictures);
   const keyFile = flags.key ?? defaultKeyFile();
   const read = accept(await openModel(path, givenInput(flags), `${keyFile}.pub`));
+  await expectPlaceOfModel(read, flags.out);
   const images = await readImages(flags.clean, read.network, true);
   const model = adoptLabelNames(read, images);
   const key = await signingKey(keyFile);
@@ -79,9 +81,8 @@ async function runPurify(path: string, options: unknown): Promise<void> {
   const purified = await purify(model, images, how);
   closeEngine(opened);
   if (flags.pictures !== undefined) accept(await writePictures(flags.pictures, purified.scan.findings));
-  const digest = purified.outcome === 'purified' ? await write(flags.out, purified, key) : undefined;
-  const json = purifiedJson(purified, model, digest === undefined ? undefined : { directory: flags.out, digest });
-  print(flags.json, json, () => formatPurified(purified, model, `Release ${digest} written to ${flags.out}`));
+  const written = purified.outcome === 'purified' ? await write(flags.out, model, purified, key) : undefined;
+  print(flags.json, purifiedJson(purified, model, written), () => formatPurified(purified, model, written));
   if (purified.outcome === 'gate-failed') process.exitCode = EXIT.gateFailed;
 }
 
@@ -95,13 +96,38 @@ async function signingKey(file: string): Promise<SigningKey> {
   return key;
 }
 
-async function write(out: string, { content }: Purified & { outcome: 'purified' }, key: SigningKey): Promise<string> {
-  const written = await uninterrupted(() => writeRelease(out, content, key));
-  if (!written.ok) throw new Stop(written.error);
-  return written.value.digest;
+/** What was written: the release, and the model in its own form or the reason why not. */
+type Written = { directory: string; digest: string; modelFile: string | null; withoutModelFile?: string };
+
+/** Ends the command if the place of the model file is taken, so that long work is not done for nothing. */
+async function expectPlaceOfModel(model: OpenedModel, out: string): Promise<void> {
+  const place = placeOfModel(model, out);
+  if (place === null) return;
+  if (await isTaken(place)) throw new Stop(`--out ${out}: expected nothing at ${place}, where the purified model goes`);
 }
 
-function purifiedJson(purified: Purified, model: Model, release: { directory: string; digest: string } | undefined) {
+async function write(
+  out: string,
+  model: OpenedModel,
+  { content }: Purified & { outcome: 'purified' },
+  key: SigningKey,
+): Promise<Written> {
+  const release = accept(await uninterrupted(() => writeRelease(out, content, key)));
+  const written = { directory: out, ...release };
+  const modelFile = placeOfModel(model, out);
+  if (modelFile === null) return { ...written, modelFile };
+  const copied = await uninterrupted(() => writeBack(model, content.weights, modelFile));
+  return copied.ok ? { ...written, modelFile } : { ...written, modelFile: null, withoutModelFile: copied.error };
+}
+
+function formatWritten({ directory, digest, modelFile, withoutModelFile }: Written): string {
+  const release = `Release ${digest} written to ${directory}`;
+  if (modelFile !== null) return `${release}\nPurified model written to ${modelFile}`;
+  if (withoutModelFile === undefined) return release;
+  return `${release}\nThe model file was not written, \`export\` gives one instead: ${withoutModelFile}`;
+}
+
+function purifiedJson(purified: Purified, model: Model, release: Written | undefined) {
   const { outcome, scan } = purified;
   const shared = { outcome, ...scanJson(scan, model.network.labelNames) };
   if (outcome === 'nothing-found') return { ...shared, victimDigest: digestModel(model) };
@@ -109,9 +135,11 @@ function purifiedJson(purified: Purified, model: Model, release: { directory: st
   return { ...shared, ...release, ...releaseJson(purified.content) };
 }
 
-function formatPurified(purified: Purified, model: Model, written: string): string {
+function formatPurified(purified: Purified, model: Model, written: Written | undefined): string {
   const scanned = formatScan(purified.scan, model.network.labelNames);
-  if (purified.outcome === 'purified') return `${scanned}\n\n${formatRelease(purified.content)}\n\n${written}`;
+  if (purified.outcome === 'purified') {
+    return `${scanned}\n\n${formatRelease(purified.content)}\n\n${written ? formatWritten(written) : ''}`;
+  }
   if (purified.outcome === 'gate-failed') {
     return `${scanned}\n\nThe gate failed, no release was written (--force would):\n${list(purified.failures)}`;
   }

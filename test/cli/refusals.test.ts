@@ -10,6 +10,7 @@ beforeAll(async () => {
   files = await writeCliFiles();
   await writeFile(files.at('file'), '');
   await writeFile(files.at('model.pt'), '');
+  await writeFile(files.at('taken.model'), '');
 });
 afterAll(() => rm(files.root, { recursive: true }));
 
@@ -36,6 +37,10 @@ describe.concurrent('exit code 2 and one sentence', () => {
       'error: --out @release: expected a new or empty directory',
     ],
     ['purify @model --clean @clean.safetensors --out @file', 'error: --out @file: expected a new or empty directory'],
+    [
+      'purify @model --clean @clean.safetensors --out @taken',
+      'error: --out @taken: expected nothing at @taken.model, where the purified model goes',
+    ],
     [`${purify} --key @file`, 'error: @file: expected an ECDSA P-256 private key as PKCS #8 PEM'],
     ['scan @nowhere --clean @clean.safetensors', 'error: @nowhere: no such file or folder'],
     ['scan @file --clean @clean.safetensors', 'error: @file: expected an .onnx, .h5, .keras or TensorFlow.js '],
