@@ -123,10 +123,10 @@ function mutateMessages(bytes: Uint8Array, seed: number): Uint8Array {
 }
 
 /** Every field and every entry of a list in a message, and in those below it. */
-function fieldsOf(value: object): [owner: Message, key: string][] {
-  return Object.entries(value).flatMap(([key, item]): [Message, string][] => [
-    [value as Message, key],
-    ...(typeof item === 'object' && item && !(item instanceof Uint8Array) ? fieldsOf(item) : []),
+function fieldsOf(message: Message): [owner: Message, key: string][] {
+  return Object.entries(message).flatMap(([key, item]): [Message, string][] => [
+    [message, key],
+    ...(typeof item === 'object' && item && !(item instanceof Uint8Array) ? fieldsOf(item as Message) : []),
   ]);
 }
 

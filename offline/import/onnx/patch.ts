@@ -53,7 +53,7 @@ async function patchedFiles(
     const tensor = all.get(name) ?? refuse(`tensor "${name}": expected one in the file`);
     const region = await locate(tensor, path, bytes);
     const location = region.file === null ? path : tensor.externalData.find(({ key }) => key === 'location')!.value;
-    const encoded = encodeElements(values, region);
+    const encoded = encodeElements(name, values, region);
     files.get(location)!.set(encoded, region.start);
   }
   return files;

@@ -97,8 +97,13 @@ function decodeElements({ bytes, dataType }: Region): Float32Array | Float64Arra
   }
 }
 
-/** Writes values over a region, in its element type; rounds to it. */
-export function encodeElements(values: Float32Array, { bytes, dataType }: Region): Uint8Array {
+/** The bytes of values for a region, in its element type, rounded to it; refuses another number of them than the tensor of that name has. */
+export function encodeElements(name: string, values: Float32Array, { bytes, dataType }: Region): Uint8Array {
+  if (dataType !== FLOAT && dataType !== FLOAT16 && dataType !== DOUBLE) {
+    refuse(`tensor "${name}": expected floating-point numbers in the file, got ONNX type ${dataType}`);
+  }
+  const count = bytes.length / ELEMENT_BYTES.get(dataType)!;
+  if (values.length !== count) refuse(`tensor "${name}": expected ${count} values, got ${values.length}`);
   const result = new Uint8Array(bytes.length);
   const view = new DataView(result.buffer);
   values.forEach((value, index) => {
