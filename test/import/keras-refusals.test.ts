@@ -1,16 +1,13 @@
 /** Keras files that cannot be imported: what the one sentence says. */
-import { readFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { unzipSync, zipSync } from 'fflate';
+import { zipSync } from 'fflate';
 import { File, ready } from 'h5wasm';
 import { expect, it } from 'vitest';
 import type { GivenInput } from '../../offline/import/imported.ts';
 import { readKeras } from '../../offline/import/keras/keras.ts';
 import { testDirectory } from '../support/directory.ts';
-
-const folder = path.join(import.meta.dirname, '../models/keras');
-
-type Config = Record<string, unknown>;
+import { archiveOf, input, layer, members, sequential, type Config } from './keras-configs.ts';
 
 async function refusal(bytes: Uint8Array, given: GivenInput = {}): Promise<string> {
   const file = path.join(await testDirectory(), 'model');
@@ -19,25 +16,6 @@ async function refusal(bytes: Uint8Array, given: GivenInput = {}): Promise<strin
   expect(draft.ok).toBe(false);
   return draft.ok ? '' : draft.error.replace(`${file}: `, '');
 }
-
-const members = async (name: string): Promise<Record<string, Uint8Array>> =>
-  unzipSync(await readFile(path.join(folder, name)));
-
-/** A .keras file of a model with this config; what it says of weights is another model's. */
-async function archiveOf(config: unknown): Promise<Uint8Array> {
-  const { 'model.weights.h5': weights } = await members('lenet.keras');
-  return zipSync({ 'config.json': new TextEncoder().encode(JSON.stringify(config)), 'model.weights.h5': weights! });
-}
-
-const input = { class_name: 'InputLayer', config: { name: 'in', batch_shape: [null, 8, 8, 3] }, name: 'in' };
-const layer = (className: string, name: string, config: Config = {}): Config => ({
-  class_name: className,
-  config: { ...config, name },
-});
-const sequential = (...layers: Config[]): Config => ({
-  class_name: 'Sequential',
-  config: { name: 'model', layers: [input, ...layers] },
-});
 
 /** A layer of a Functional model of Keras 2, called once for each list of inputs. */
 const called = (item: Config, ...calls: (string | unknown[])[][]): Config => ({
@@ -147,6 +125,13 @@ it('refuses models nested without end', async () => {
   for (let depth = 0; depth < 1000; depth++)
     config = { class_name: 'Sequential', config: { name: 'x', layers: [config] } };
   expect(await refusal(await archiveOf(config))).toContain('expected at most 16 models within each other');
+});
+
+it('refuses JSON nested a million deep', async () => {
+  const { 'model.weights.h5': weights } = await members('lenet.keras');
+  const text = `{"class_name":"Sequential","config":${'['.repeat(1e6)}${']'.repeat(1e6)}}`;
+  const archive = zipSync({ 'config.json': new TextEncoder().encode(text), 'model.weights.h5': weights! });
+  expect(await refusal(archive)).toContain('layers.0: ');
 });
 
 it('asks for the size of the images where the model leaves it open, and holds it to what the model states', async () => {

@@ -43,9 +43,8 @@ const named = z
     return z.NEVER;
   });
 
-/** The configs of the layers that only apply an activation, by class. */
+/** The configs of the layers that are an activation of their own, by class. */
 export const activationLayers: ReadonlyMap<string, z.ZodType<Body[]>> = new Map<string, z.ZodType<Body[]>>([
-  ['Activation', z.object({ activation: named }).transform((config) => config.activation)],
   ['ELU', z.object({ alpha: z.literal(1).nullish() }).transform((): Body[] => [{ type: 'elu' }])],
   // Keras 2 calls the slope alpha.
   [

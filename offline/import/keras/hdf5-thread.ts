@@ -13,7 +13,7 @@ import type { FileArray } from './layer-class.ts';
 const HEAP_LIMIT_BYTES = 2 ** 29;
 /** A heap that a file has filled so far is not kept for the next file. */
 const HEAP_KEPT_BYTES = 2 ** 26;
-const MAX_GROUPS = 20_000;
+const MAX_OBJECTS = 50_000;
 const MAX_DEPTH = 40;
 const FLOAT = 1;
 const STRING = 3;
@@ -41,8 +41,9 @@ const port = parentPort!;
 port.on('message', (task: Hdf5Task) => {
   const answer = attempt(task);
   const { result } = answer;
-  const moved = result.ok ? [result.value.bytes, ...result.value.arrays.map(({ data }) => data)] : [];
-  port.postMessage(answer, [...new Set(moved.map(({ buffer }) => buffer as ArrayBuffer))]);
+  const arrays = result.ok ? result.value.arrays.map(({ data }) => data.buffer as ArrayBuffer) : [];
+  const bytes = result.ok && result.value.bytes ? [result.value.bytes.buffer as ArrayBuffer] : [];
+  port.postMessage(answer, [...arrays, ...bytes]);
 });
 
 function attempt(task: Hdf5Task): Hdf5Answer {
@@ -60,20 +61,21 @@ function run(task: Hdf5Task): Result<Hdf5Content> {
   files.createDataFile('/', name, task.bytes, true, true, true);
   try {
     const done = useFile(`/${name}`, task);
-    return done.ok ? success({ ...done.value, bytes: files.readFile(`/${name}`) }) : done;
+    if (!done.ok || task.values.size === 0) return done;
+    return success({ ...done.value, bytes: files.readFile(`/${name}`) });
   } finally {
     files.unlink(`/${name}`);
   }
 }
 
-function useFile(name: string, { bytes, groups, attribute, values }: Hdf5Task): Result<Omit<Hdf5Content, 'bytes'>> {
+function useFile(name: string, { bytes, groups, attribute, values }: Hdf5Task): Result<Hdf5Content> {
   const file = new File(name, values.size > 0 ? 'a' : 'r');
   if (file.file_id < 0n) return damaged;
   try {
     const changedBytes = replaceAll(file.file_id, values);
     if (!changedBytes.ok) return changedBytes;
     const content = readAll(file, groups, attribute, bytes.length);
-    return content.ok ? success({ ...content.value, changedBytes: changedBytes.value }) : content;
+    return content.ok ? success({ ...content.value, changedBytes: changedBytes.value, bytes: null }) : content;
   } finally {
     file.close();
   }
@@ -87,14 +89,16 @@ function readAll(
   fileBytes: number,
 ): Result<Pick<Hdf5Content, 'arrays' | 'text'>> {
   const arrays: FileArray[] = [];
-  let visited = 0;
   let bytes = 0;
   const waiting = groups.map((path) => ({ path, depth: 0 }));
   for (const { path, depth } of waiting) {
     const type = library.get_type(file.file_id, `/${path}`);
     if (type === library.H5G_GROUP) {
-      if (++visited > MAX_GROUPS || depth > MAX_DEPTH) return failure('expected fewer or flatter groups');
       const names = library.get_names(file.file_id, `/${path}`, false);
+      // Groups may hold each other.
+      if (waiting.length + names.length > MAX_OBJECTS || depth > MAX_DEPTH) {
+        return failure(`expected at most ${MAX_OBJECTS} data sets and groups, ${MAX_DEPTH} deep, got more`);
+      }
       waiting.push(...names.map((name) => ({ path: `${path}/${name}`, depth: depth + 1 })));
     } else if (type === library.H5G_DATASET) {
       const metadata = library.get_dataset_metadata(file.file_id, `/${path}`);
@@ -154,6 +158,7 @@ function replaceAll(fileId: bigint, values: ReadonlyMap<string, Float32Array>): 
     const old = new Uint8Array(before);
     const after = encode(tensor, size);
     const pointer = library._malloc(Math.max(after.length, 1));
+    if (pointer === 0) return failure(`data set "${path}": cannot be written`);
     library.HEAPU8.set(after, pointer);
     const status = library.set_dataset_data(fileId, `/${path}`, null, null, null, BigInt(pointer));
     library._free(pointer);

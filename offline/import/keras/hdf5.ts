@@ -12,13 +12,14 @@ export type Hdf5Task = {
   values: ReadonlyMap<string, Float32Array>;
 };
 
-/** The data sets by their paths, the text where the root has it, and the file as it is now. */
-export type Hdf5Content = { arrays: FileArray[]; text: string | null; bytes: Uint8Array; changedBytes: number };
+/** The data sets by their paths, and the text where the root has it; with values, the file that holds them and how many bytes they changed. */
+export type Hdf5Content = { arrays: FileArray[]; text: string | null; bytes: Uint8Array | null; changedBytes: number };
 
 /** `kept` is false when the thread must not be given another file. */
 export type Hdf5Answer = { result: Result<Hdf5Content>; kept: boolean };
 
 const TIME_LIMIT_MS = 15_000;
+const resourceLimits = { maxOldGenerationSizeMb: 1024 };
 const SIGNATURE = [0x89, 0x48, 0x44, 0x46, 0x0d, 0x0a, 0x1a, 0x0a];
 
 /** Whether bytes begin as an HDF5 file does. */
@@ -41,7 +42,7 @@ export async function patchHdf5(
 ): Promise<Result<Uint8Array>> {
   const patched = await inThread({ bytes: bytes.slice(), groups: [], attribute: '', values });
   if (!patched.ok) return patched;
-  const after = patched.value.bytes;
+  const after = patched.value.bytes ?? bytes;
   const differing = after.reduce((total, byte, index) => total + (byte === bytes[index] ? 0 : 1), 0);
   if (after.length !== bytes.length || differing !== patched.value.changedBytes) {
     return failure('the HDF5 library would change more of the file than the weights');
@@ -53,7 +54,7 @@ export async function patchHdf5(
 const idle: Worker[] = [];
 
 async function inThread(task: Hdf5Task): Promise<Result<Hdf5Content>> {
-  const worker = idle.pop() ?? new Worker(new URL('./hdf5-thread.ts', import.meta.url));
+  const worker = idle.pop() ?? new Worker(new URL('./hdf5-thread.ts', import.meta.url), { resourceLimits });
   const { promise, resolve } = Promise.withResolvers<Hdf5Answer>();
   const end = (error: string): void => resolve({ result: failure(error), kept: false });
   const crash = (): void => end('expected an HDF5 file, got one on which the HDF5 library crashes');

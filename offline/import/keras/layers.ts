@@ -60,7 +60,7 @@ const batchNormalization = layerClass({
   },
 });
 
-const activationLayer = (config: z.ZodType<Body[]>): LayerClass<unknown> =>
+const applying = (config: z.ZodType<Body[]>): LayerClass<unknown> =>
   layerClass({ config, parts: (bodies) => bodies.map((body) => ({ body })) });
 
 const pool = (type: 'maxPool' | 'averagePool'): LayerClass<unknown> =>
@@ -190,7 +190,8 @@ export const LAYER_CLASSES: ReadonlyMap<string, LayerClass<unknown>> = new Map([
   ['SeparableConv2D', separableConv2d],
   ['BatchNormalization', batchNormalization],
   ['Dense', dense],
-  ...[...activationLayers].map(([name, config]) => [name, activationLayer(config)] as const),
+  ...[...activationLayers].map(([name, config]) => [name, applying(config)] as const),
+  ['Activation', applying(z.object({ activation }).transform((config) => config.activation))],
   ['MaxPooling2D', pool('maxPool')],
   ['AveragePooling2D', pool('averagePool')],
   ['GlobalAveragePooling2D', globalPool('globalAveragePool')],
