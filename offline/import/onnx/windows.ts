@@ -115,15 +115,20 @@ export const reduce =
     const axes = axesOf((given ? numbersOf(given) : intsOf(call, 'axes')) ?? [], rank);
     const dims = imageDims(value, graph.shapes.get(value.node)!);
     const space = dims && [dims.height + 1, dims.width + 1].toSorted((a, b) => a - b).join();
-    if (!dims || axes.toSorted((a, b) => a - b).join() !== space) {
+    const reduced = axes.toSorted((a, b) => a - b).join();
+    // Channels that were shuffled before are still to be put in order.
+    const isShuffled = !dims && rank === 4 && reduced === '2,3';
+    if (!isShuffled && reduced !== space) {
       return refuse(`expected axes of height and width, got [${axes.join(',')}] of [batch,...]`);
     }
-    if (graph.shapes.get(value.node)!.length !== 3) return refuse('expected activations with height and width');
-    const node = emit(graph, wantedName(call), (name) => ({ type, name, inputs: [value.node] }));
+    const input = isShuffled ? asImage(graph, value, wantedName(call)) : value.node;
+    if (graph.shapes.get(input)!.length !== 3) return refuse('expected activations with height and width');
+    const node = emit(graph, wantedName(call), (name) => ({ type, name, inputs: [input] }));
     const pooled = freshValue(graph, node);
     if (!intOf(call, 'keepdims', 1)) return pooled;
     const channels = pooled.dims[0]!;
-    return { ...pooled, dims: value.dims.map((_, index) => (index === dims.channels ? channels : [])) };
+    const place = dims?.channels ?? 0;
+    return { ...pooled, dims: value.dims.map((_, index) => (index === place ? channels : [])) };
   };
 
 /** Pad with zeros around height and width. */
