@@ -3,7 +3,7 @@
     pip install torch onnx onnxscript         (made with Python 3.11, PyTorch 2.13.0, onnx 1.23.1, onnxscript 0.7.2)
     python3 -B test/models/make_dynamo.py
 
-Running it again gives the same weights, but not the same bytes.
+The same versions write the same bytes again.
 """
 
 import torch
@@ -62,6 +62,7 @@ def main():
     export("dynamo-resnet8", networks.resnet8, 18, 21, external=True)
     export("dynamo-mobilenetv2", networks.MobileNetV2, 20, 22)
     export("dynamo-vgg-elu", networks.VggElu, 21, 23)
+    export("dynamo-shufflenetv2", networks.shufflenetv2, 19, 26)
     export("dynamo-activations", lambda: networks.activations(nn.GELU(approximate="tanh")), 20, 25, gain=8)
     export("dynamo-unsupported", Attention, 18, 24)
 

@@ -56,6 +56,8 @@ def main():
     export("densenet", networks.densenet, 16, 9)
     export("shufflenet", networks.shufflenet, 11, 10)
     export("shufflenet-fixed", networks.shufflenet, 17, 10, keep_norms=True, dynamic=False, fold=False)
+    export("shufflenetv2", networks.shufflenetv2, 17, 14, keep_norms=True)
+    export("shufflenetv2-11", networks.shufflenetv2, 11, 14)
     export("activations", networks.activations, 14, 11, gain=8)
     export("activations-9", networks.activations, 9, 11, dynamic=False, gain=8)
     export("windows", networks.windows, 11, 12)

@@ -228,6 +228,27 @@ def shufflenet():
     )
 
 
+class ShuffleUnit(nn.Module):
+    """As ShuffleNetV2: half of the channels goes by, then both halves are mixed."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.branch = nn.Sequential(
+            conv_norm(width // 2, width // 2, nn.ReLU, kernel=1),
+            conv_norm(width // 2, width // 2, groups=width // 2),
+            conv_norm(width // 2, width // 2, nn.ReLU, kernel=1),
+        )
+
+    def forward(self, x):
+        past, through = x.chunk(2, dim=1)
+        return shuffle(2)(torch.cat((past, self.branch(through)), dim=1))
+
+
+def shufflenetv2():
+    pool = Lambda(lambda x: x.mean([2, 3]))
+    return nn.Sequential(conv_norm(3, 16, nn.ReLU, stride=2), ShuffleUnit(16), ShuffleUnit(16), pool, nn.Linear(16, 10))
+
+
 def activations(*more):
     """One after each convolution; ends with a softmax."""
     kinds = [nn.SiLU(), nn.Hardswish(), nn.LeakyReLU(0.2), nn.GELU(), nn.SELU(), nn.Sigmoid(), nn.Tanh(), nn.ELU()]
