@@ -30,11 +30,14 @@ export const RELEASE_FILES = [
 export const SIGNATURE_FILE = 'signature.sigstore.json';
 export const QUARANTINE = 'quarantine/';
 
-/** The model that was purified: its form, the SHA-256 of its file (of the digests of its files, in order, if it has several), and how an imported one wants its images. */
+/**
+ * The model that was purified. `digest` is that of a release, the SHA-256 of an imported file (of the one with the graph, if weights lie
+ * beside it: `victimDigest` covers all weights), or for a model directory that of its two files, as in a release.
+ */
 const source = z.strictObject({
   format: z.enum(['release', 'network', 'onnx', 'h5', 'keras', 'tfjs']),
   digest: sha256,
-  /** Null for a release and for a model directory, which take `images` as they are. */
+  /** How an imported file wants its images; null for a release and for a model directory, which take `images` as they are. */
   input: inputSchema.nullable(),
 });
 
