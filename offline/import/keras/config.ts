@@ -34,6 +34,8 @@ export const CONFIG_LIMIT_BYTES = 2 ** 23;
 
 const MAX_LAYERS = 4096;
 const MAX_DEPTH = 16;
+/** More than any model has that somebody made; only the length of a message is bounded. */
+const MAX_NAMED = 200;
 
 const name = z.string().max(200);
 const config = z.record(z.string(), z.unknown());
@@ -95,7 +97,10 @@ export function readConfig(
     return reason === null ? [] : [layerTitle(layer.className, layer.name) + (reason && ` (${reason})`)];
   });
   const all = [...walk.unsupported, ...reasons];
-  if (all.length > 0) return failure(`unsupported layers: ${all.join(', ')}`);
+  if (all.length > 0) {
+    const more = all.length > MAX_NAMED ? ` and ${all.length - MAX_NAMED} more` : '';
+    return failure(`unsupported layers: ${all.slice(0, MAX_NAMED).join(', ')}${more}`);
+  }
   if (!walk.inputShape) return failure('expected a model that states the shape of its input, got none');
   return success({ inputShape: walk.inputShape, layers: walk.layers, output: output.value });
 }
