@@ -35,7 +35,10 @@ const HEAD_BYTES = 512;
 /** Recognises a model without reading it; the error says what was expected, or what to do with a form that is not read. */
 export async function recogniseModel(path: string): Promise<Result<Recognised>> {
   try {
-    if ((await stat(path)).isDirectory()) return await recogniseFolder(path);
+    const stats = await stat(path);
+    if (stats.isDirectory()) return await recogniseFolder(path);
+    // Opening anything else, such as a pipe, could wait forever.
+    if (!stats.isFile()) return failure(`${path}: expected a file or a folder`);
     if (basename(path) === 'network.json') return success({ format: 'network', path: dirname(path) });
     return await recogniseFile(path);
   } catch (error) {
