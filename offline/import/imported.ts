@@ -36,6 +36,9 @@ export type GivenInput = Partial<Input> & { size?: { height: number; width: numb
 /** The largest model file that is read, and the most that its weights may hold, in bytes: 256 MiB, far above what an edge isolate carries. */
 export const MODEL_LIMIT_BYTES = 2 ** 28;
 
+/** The most numbers that a node may hold for one image: 64 MiB of them. */
+const MOST_ACTIVATIONS = 2 ** 24;
+
 /** A model with the input settings it was given, and the place of its weights in the file that it came from. */
 export type ImportedModel = Model & { input: Input; places: ReadonlyMap<string, FileTensor> };
 
@@ -68,6 +71,11 @@ export function completeDraft(draft: Draft, given: GivenInput): Result<ImportedM
   const size = { height, width, channels: channelCount };
   const shapes = layerShapes({ input: size, layers });
   if (!shapes.ok) return shapes;
+  const large = [...shapes.value].find(
+    ([, shape]) => shape.reduce((total, size) => total * size, 1) > MOST_ACTIVATIONS,
+  );
+  if (large)
+    return failure(`node "${large[0]}": expected at most ${MOST_ACTIVATIONS} numbers, got [${large[1].join(',')}]`);
   const labelCount = shapes.value.get(output)?.at(-1) ?? 0;
   const labelNames = Array.from({ length: labelCount }, (_, label) => `${label}`);
   const network = parseNetwork({ schemaVersion: 1, input: size, labelNames, layers, output });

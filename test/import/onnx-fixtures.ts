@@ -22,6 +22,7 @@ export const fixtures: readonly Fixture[] = [
   { name: 'resnet8-mean', ending: 'logits', given: {} },
   { name: 'resnet8-constants', ending: 'logits', given: {} },
   { name: 'resnet18', ending: 'logits', given: {} },
+  { name: 'resnet-plain-shortcuts', ending: 'logits', given: {} },
   { name: 'preact-resnet18', ending: 'logits', given: {} },
   { name: 'wide-resnet16', ending: 'logits', given: {} },
   { name: 'mobilenetv2', ending: 'logits', given: {} },

@@ -49,6 +49,7 @@ def main():
     export("resnet8", networks.resnet8, 13, 3, keep_norms=True)
     export("resnet18", networks.resnet18, 12, 4, dynamic=False)
     export("resnet8-mean", lambda: networks.resnet8("mean"), 17, 5, fold=False, keep_initializers_as_inputs=True)
+    export("resnet-plain-shortcuts", networks.PlainResNet, 13, 15)
     export("preact-resnet18", networks.preact_resnet18, 14, 6, keep_norms=True)
     export("wide-resnet16", networks.wide_resnet16, 15, 7)
     export("mobilenetv2-clip-attributes", networks.MobileNetV2, 10, 8)

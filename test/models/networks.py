@@ -103,6 +103,33 @@ def resnet8(pool="adaptive"):
     return ResNet((8, 12, 16), 1, pool)
 
 
+class PlainShortcut(nn.Module):
+    """The shortcut of ResNets for CIFAR (arXiv 1512.03385, option A): every other pixel, and channels of zeros; no weights."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.zeros = (outputs - inputs) // 2
+
+    def forward(self, x):
+        return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.zeros, self.zeros))
+
+
+class PlainResNet(nn.Module):
+    """A ResNet without weights in its shortcuts, which takes the only pixel that its pooling leaves by its place."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = conv_norm(3, 8, nn.ReLU)
+        self.wider = conv_norm(8, 16, stride=2)
+        self.shortcut = PlainShortcut(8, 16)
+        self.fc = nn.Linear(16, 10)
+
+    def forward(self, x):
+        x = self.stem(x)
+        x = torch.relu(self.wider(x) + self.shortcut(x))
+        return self.fc(F.adaptive_avg_pool2d(x, 1)[:, :, 0, 0])
+
+
 def resnet18():
     return ResNet((4, 6, 8, 12), 2, "fixed")
 

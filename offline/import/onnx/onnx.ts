@@ -47,10 +47,6 @@ async function importModel({ graph, opsetImport }: OnnxModel, given: GivenInput,
     return refuse(`outputs: expected one, the logits, got ${[output, ...others].slice(0, 8).join(', ') || 'none'}`);
   }
   const nodes = neededNodes(graph, output);
-  const unknown = nodes.filter(({ opType, domain }) => !isKnown(opType, domain));
-  if (unknown.length)
-    refuse(`unsupported operators: ${listed(unknown.map((node) => `${node.opType} (${label(node)})`))}`);
-
   const known = new Map<string, Known>([[input.name, input.value]]);
   const tensorBytes = await readInitializers(graph, nodes, known, file);
   const draft = newGraph(opset, [input.height, input.width, input.channels], file.bytes.length + tensorBytes);
@@ -103,7 +99,7 @@ async function readInitializers(
 
 type Context = { file: File; output: string; input: ModelInput };
 
-/** Imports the nodes in order; those that cannot be are told all at once, but not those that only depend on them. */
+/** Imports the nodes in order; those that cannot be are told all at once, but not known ones that only depend on them. */
 async function importNodes(
   graph: Graph,
   nodes: readonly OnnxNode[],
@@ -115,7 +111,9 @@ async function importNodes(
   const failed = new Set<string>();
   const complaints: string[] = [];
   for (const node of nodes) {
-    if (node.input.some((name) => failed.has(name))) {
+    const isUnknown = !isKnown(node.opType, node.domain);
+    if (isUnknown) complaints.push(`${node.opType} (${label(node)}): the operator is not known`);
+    if (isUnknown || node.input.some((name) => failed.has(name))) {
       node.output.forEach((name) => failed.add(name));
       continue;
     }

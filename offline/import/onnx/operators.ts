@@ -1,7 +1,7 @@
 /** The operators of ONNX that are imported, by name. */
 import type { Layer } from '../../../src/network/network.ts';
 import { constantOf } from './constant.ts';
-import { constantOfShape, fold, gather, isArithmetic } from './folding.ts';
+import { constantOfShape, fold, isArithmetic } from './folding.ts';
 import { erf, hardSigmoid } from './gates.ts';
 import { asVector, emit } from './graph.ts';
 import { add, batchNormalization, divide, gemm, matMul, multiply, prelu, subtract } from './linear.ts';
@@ -18,7 +18,7 @@ import {
   type Operator,
 } from './operator.ts';
 import { refuse } from './refusal.ts';
-import { concat, flatten, reshape, shapeOf, slice, squeeze, transposeNode, unsqueeze } from './shapes.ts';
+import { concat, flatten, reshape, shapeOf, slice, squeeze, take, transposeNode, unsqueeze } from './shapes.ts';
 import type { Value } from './value.ts';
 import { conv, globalPool, pad, pool, reduce } from './windows.ts';
 
@@ -138,7 +138,7 @@ const OPERATORS: Record<string, Operator> = {
   Erf: erf,
   Elu: fixedActivation('elu', { alpha: [1, 1] }),
   Flatten: flatten,
-  Gather: gather,
+  Gather: take,
   Gelu: gelu,
   Gemm: gemm,
   GlobalAveragePool: globalPool('globalAveragePool'),

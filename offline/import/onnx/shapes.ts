@@ -1,9 +1,10 @@
 /** Operators that move activations without changing them: reshapes, transpositions, joins and choices of channels. */
 import { constantOf, numbersOf, reshapeConstant, transposeConstant, type Constant } from './constant.ts';
-import { concatLists, slicesOf, sliceConstant, squeezeConstant, unsqueezed } from './folding.ts';
+import { concatLists, gather, slicesOf, sliceConstant, squeezeConstant, unsqueezed } from './folding.ts';
 import { asImage, asVector, emit, freshValue, type Known } from './graph.ts';
 import {
   axesOf,
+  constantAt,
   intOf,
   intsOf,
   optionalConstantAt,
@@ -142,21 +143,57 @@ function channelsLast(value: Value): Value {
   return { ...value, dims: [height, width, channels] };
 }
 
-/** Slice of the channels, or of a list. */
+/** Slice of a list, of the channels, or of every so many pixels from the first on (a pool whose window is one pixel). */
 export const slice: Operator = (call) => {
-  const { inputs } = call;
-  if (isConstant(inputs[0])) return sliceConstant(call);
+  if (isConstant(call.inputs[0])) return sliceConstant(call);
   const value = valueAt(call, 0);
   const sizes = dimSizes(value);
   const taken = slicesOf(call, [Number.MAX_SAFE_INTEGER, ...sizes]).filter(({ axis, start, end, step }) => {
     return start !== 0 || step !== 1 || (axis > 0 && end < sizes[axis - 1]!);
   });
   if (!taken.length) return value;
-  const [{ axis, start, end, step } = refuse('expected an axis')] = taken;
-  if (taken.length > 1 || step < 0) refuse('expected a slice of one axis, forwards');
+  const [first = refuse('expected an axis'), ...others] = taken;
+  const dims = imageDims(value, call.graph.shapes.get(value.node)!);
+  const pixels = dims && [dims.height + 1, dims.width + 1];
+  if (pixels?.includes(first.axis)) return everySoMany(call, value, taken, pixels);
+  const { axis, start, end, step } = first;
+  if (others.length || step < 0) refuse('expected a slice of the channels only, forwards');
   const channels: number[] = [];
   for (let index = start; index < end && channels.length < 65_536; index += step) channels.push(index);
   return select(call, value, axis - 1, channels);
+};
+
+function everySoMany(
+  call: Call,
+  value: Value,
+  taken: readonly { axis: number; start: number; end: number; step: number }[],
+  pixels: readonly number[],
+): Value {
+  const { graph } = call;
+  const [height, width] = graph.shapes.get(value.node)! as [number, number];
+  const strides = pixels.map((axis) => taken.find((item) => item.axis === axis)?.step ?? 1) as [number, number];
+  const whole = taken.every(({ axis, start, end, step }) => {
+    return pixels.includes(axis) && start === 0 && step > 0 && end >= (axis === pixels[0] ? height : width);
+  });
+  if (!whole) refuse('expected a slice of every so many pixels, the first and the last included');
+  const node = emit(graph, wantedName(call), (name) => {
+    return { type: 'maxPool', name, inputs: [value.node], poolSize: [1, 1], strides, padding: 'valid' };
+  });
+  const fresh = freshValue(graph, node);
+  return pixels[0] === 2 ? fresh : channelsLast(fresh);
+}
+
+/** Gather from a list, of channels, or of the only pixel there is. */
+export const take: Operator = (call) => {
+  if (isConstant(call.inputs[0])) return gather(call);
+  const value = valueAt(call, 0);
+  const indices = constantAt(call, 1);
+  const [axis = 0] = axesOf([intOf(call, 'axis', 0)], value.dims.length + 1);
+  const size = dimSizes(value)[axis - 1] ?? refuse('expected another axis than the batch');
+  const picked = axesOf(numbersOf(indices, 65_536), size);
+  if (indices.shape.length === 1) return select(call, value, axis - 1, picked);
+  if (indices.shape.length || size !== 1) refuse('expected a list of channels, or the only one along an axis');
+  return { ...value, dims: value.dims.filter((_, index) => index !== axis - 1) };
 };
 
 /** All parts of a Split of the channels. */

@@ -7,6 +7,8 @@ import type { OnnxTensor } from './proto.ts';
 import { refuse } from './refusal.ts';
 
 const EXTERNAL = 1;
+/** Whole numbers are shapes and indices, which are short. */
+const MOST_VARINTS = 2 ** 20;
 /** Element types by their number in onnx.proto (TensorProto.DataType). */
 const FLOAT = 1;
 const INT32 = 6;
@@ -115,6 +117,8 @@ export function encodeElements(name: string, values: Float32Array, { bytes, data
 }
 
 function decodeVarints(bytes: Uint8Array, count: number, name: string): number[] {
+  if (count > MOST_VARINTS) refuse(`tensor "${name}": expected at most ${MOST_VARINTS} numbers, got ${count}`);
+  if (bytes.length > 10 * count) refuse(`tensor "${name}": expected ${count} numbers, got ${bytes.length} bytes`);
   const values: number[] = [];
   let value = 0n;
   let shift = 0n;

@@ -1,6 +1,6 @@
 /** Operators with windows over height and width: convolutions, pools, padding, means over all pixels. */
 import type { Shape } from '../../../src/network/network.ts';
-import { numbersOf, transposeConstant } from './constant.ts';
+import { constantOf, numbersOf, transposeConstant } from './constant.ts';
 import { asImage, emit, freshValue, type Graph, type NewWeight } from './graph.ts';
 import {
   axesOf,
@@ -131,7 +131,7 @@ export const reduce =
     return { ...pooled, dims: value.dims.map((_, index) => (index === place ? channels : [])) };
   };
 
-/** Pad with zeros around height and width. */
+/** Pad with zeros around height and width, and of channels, as ResNets for CIFAR have it in their shortcuts. */
 export const pad: Operator = (call) => {
   const { graph } = call;
   const value = valueAt(call, 0);
@@ -152,11 +152,12 @@ export const pad: Operator = (call) => {
     imageDims(value, graph.shapes.get(value.node)!) ??
     refuse('expected [batch,channels,height,width] or [batch,height,width,channels]');
   const around = (axis: number): readonly number[] => sides.get(axis + 1) ?? [0, 0];
-  if ([...(sides.get(0) ?? []), ...around(dims.channels)].some((side) => side !== 0)) {
-    refuse('expected padding of height and width only');
-  }
+  if (sides.get(0)?.some((side) => side !== 0)) refuse('expected no padding of the batch');
   const [[top = 0, bottom = 0], [left = 0, right = 0]] = [around(dims.height), around(dims.width)];
-  const node = padded(graph, spatialNode(graph, value), { top, bottom, left, right }, wantedName(call));
+  const wanted = wantedName(call);
+  const inSpace = padded(graph, spatialNode(graph, value), { top, bottom, left, right }, wanted);
+  const [before = 0, after = 0] = around(dims.channels);
+  const node = padChannels(graph, inSpace, before, after, wanted);
   const value4 = freshValue(graph, node);
   return dims.channels === 0 ? value4 : { ...value4, dims: [value4.dims[1]!, value4.dims[2]!, value4.dims[0]!] };
 };
@@ -168,6 +169,20 @@ function spatialNode(graph: Graph, { node }: Value): string {
 function padded(graph: Graph, input: string, padding: Sides, wanted: string): string {
   if (Object.values(padding).every((side) => side === 0)) return input;
   return emit(graph, `${wanted}/pad`, (name) => ({ type: 'pad', name, inputs: [input], padding }));
+}
+
+/** Channels of zeros before and after: a convolution of 1 x 1 that copies the others. */
+function padChannels(graph: Graph, input: string, before: number, after: number, wanted: string): string {
+  if (before === 0 && after === 0) return input;
+  const channels = graph.shapes.get(input)![2]!;
+  const filters = before + channels + after;
+  const data = new Float32Array(channels * filters);
+  for (let channel = 0; channel < channels; channel++) data[channel * filters + before + channel] = 1;
+  const shape = [1, 1, channels, filters];
+  const kernel = { suffix: 'kernel', constant: constantOf(shape, data, null), shape };
+  const one: Pair = [1, 1];
+  const copy = { filters, kernelSize: one, strides: one, dilations: one, groups: 1, padding: NO_SIDES, bias: false };
+  return emit(graph, `${wanted}/channels`, (name) => ({ type: 'conv2d', name, inputs: [input], ...copy }), [kernel]);
 }
 
 function pairOf(call: Call, name: string): Pair {
