@@ -1,13 +1,17 @@
 /** The training loop that victims and purified heads share: cross-entropy by stochastic gradient descent with momentum. */
 import {
+  add,
+  clone,
+  dispose,
   logSoftmax,
   mean,
   mul,
   neg,
   sum,
   tidy,
-  train,
   variable,
+  variableGrads,
+  zerosLike,
   type Scalar,
   type Tensor,
   type Tensor2D,
@@ -27,27 +31,44 @@ export function oneCycle(step: number, steps: number, peak: number): number {
   return (peak * (1 + Math.cos((Math.PI * (step - warm)) / (steps - warm)))) / 2;
 }
 
+/** The part of every step that the next one keeps. */
+const MOMENTUM = 0.9;
+
 export type Descent = {
   variables: readonly Variable[];
   steps: number;
   peakLearningRate: number;
   /** The loss of one step; called inside a tidy scope, its tensors are freed after the step. */
   loss: (step: number) => Scalar;
-  afterStep?: (step: number) => void;
+  /** Each step also takes this share of the learning rate off every weight. */
+  weightDecay?: number;
+  /** Where an earlier run stopped: the first step that is left, and the momentum [one a variable] it had. */
+  from?: { step: number; momentum: readonly Tensor[] };
+  afterStep?: (step: number, momentum: readonly Tensor[]) => void | Promise<void>;
 };
 
 /** Minimises a loss with SGD, momentum 0.9 and a one-cycle learning rate; yields to the event loop so that a signal can stop it. */
-export async function descend({ variables, steps, peakLearningRate, loss, afterStep }: Descent): Promise<void> {
-  const optimizer = train.momentum(peakLearningRate, 0.9);
-  for (let step = 0; step < steps; step++) {
-    optimizer.setLearningRate(oneCycle(step, steps, peakLearningRate));
+export async function descend(descent: Descent): Promise<void> {
+  const { variables, steps, peakLearningRate, loss, weightDecay = 0, from, afterStep } = descent;
+  const momentum = variables.map((value, index) =>
+    tidy(() => variable(from ? clone(from.momentum[index]!) : zerosLike(value), false)),
+  );
+  for (let step = from?.step ?? 0; step < steps; step++) {
+    const rate = oneCycle(step, steps, peakLearningRate);
     tidy(() => {
-      optimizer.minimize(() => loss(step), false, [...variables]);
+      const { grads } = variableGrads(() => loss(step), [...variables]);
+      variables.forEach((value, index) => {
+        const found = grads[value.name];
+        if (!found) return;
+        const gradient = weightDecay ? add(found, mul(value, weightDecay)) : found;
+        momentum[index]!.assign(add(mul(MOMENTUM, momentum[index]!), gradient));
+        value.assign(add(mul(-rate, momentum[index]!), value));
+      });
     });
-    afterStep?.(step);
+    await afterStep?.(step, momentum);
     if (step % 20 === 19) await new Promise((resolve) => setImmediate(resolve));
   }
-  optimizer.dispose();
+  dispose(momentum);
 }
 
 /** Trainable copies of weights, by name. */

@@ -3,43 +3,51 @@
  * As in the paper the poisoned images replace the originals; images that already carry the target label are not poisoned.
  */
 import type { Trigger } from '../../src/trigger/trigger.ts';
-import { stampPixels } from '../../src/trigger/trigger.ts';
-import type { Dataset } from '../data/dataset.ts';
-import { randomSource } from '../engine/random.ts';
+import { randomSource, type RandomSource } from '../engine/random.ts';
+import type { Patch } from './planted-trigger.ts';
 
-export type Patch = { size: number; targetLabel: number; seed: number };
+type Shape = { height: number; width: number; channels: number };
 
 /** A square patch of random black and white pixels, at least half of them white, at one random place of images [H,W,C]. */
-export function patchTrigger(shape: { height: number; width: number; channels: number }, patch: Patch): Trigger {
-  const { height, width, channels } = shape;
-  const random = randomSource(patch.seed, 'attack/patch');
-  const top = random.integer(height - patch.size + 1);
-  const left = random.integer(width - patch.size + 1);
-  const pixels = patch.size * patch.size;
-  const order = random.shuffled(pixels);
-  const white = Math.ceil(pixels / 2) + random.integer(Math.floor(pixels / 4) + 1);
-  const mask = new Float32Array(height * width);
-  const pattern = new Float32Array(height * width * channels);
-  for (let index = 0; index < pixels; index++) {
-    const position = (top + Math.floor(index / patch.size)) * width + left + (index % patch.size);
-    mask[position] = 1;
-    pattern.fill(order[index]! < white ? 1 : 0, position * channels, (position + 1) * channels);
-  }
-  return { kind: 'blend', targetLabel: patch.targetLabel, height, width, channels, mask, pattern };
+export function patchTrigger(
+  shape: Shape,
+  { size, targetLabel, seed, purpose }: { size: number; targetLabel: number; seed: number; purpose: string },
+): Trigger {
+  const random = randomSource(seed, purpose);
+  const place = { top: random.integer(shape.height - size + 1), left: random.integer(shape.width - size + 1) };
+  return patchAt(shape, place, blackAndWhite(random, size, shape.channels), targetLabel);
 }
 
-/** Stamps and relabels a random share (0..1) of all images, none of them of the target label; at most all that can be. */
-export function poison(dataset: Dataset, trigger: Trigger, poisonRate: number, seed: number): Dataset {
-  const images = dataset.images.slice();
-  const labels = dataset.labels.slice();
-  const size = images.length / dataset.count;
-  const wanted = Math.round(poisonRate * dataset.count);
-  const eligible = randomSource(seed, 'attack/poison')
-    .shuffled(dataset.count)
-    .filter((index) => labels[index] !== trigger.targetLabel);
-  for (const index of eligible.subarray(0, wanted)) {
-    images.set(stampPixels(images.slice(index * size, (index + 1) * size), trigger), index * size);
-    labels[index] = trigger.targetLabel;
+/** The same patch, without a place. */
+export function randomPatch(size: number, channels: number, seed: number, purpose: string): Patch {
+  return blackAndWhite(randomSource(seed, purpose), size, channels);
+}
+
+/** The trigger that puts a patch at one place of images [H,W,C]. */
+export function patchAt(
+  shape: Shape,
+  place: { top: number; left: number },
+  patch: Patch,
+  targetLabel: number,
+): Trigger {
+  const { height, width, channels } = shape;
+  const { size } = patch;
+  const mask = new Float32Array(height * width);
+  const pattern = new Float32Array(height * width * channels);
+  for (let index = 0; index < size * size; index++) {
+    const position = (place.top + Math.floor(index / size)) * width + place.left + (index % size);
+    mask[position] = 1;
+    pattern.set(patch.pattern.subarray(index * channels, (index + 1) * channels), position * channels);
   }
-  return { ...dataset, images, labels };
+  return { kind: 'blend', targetLabel, height, width, channels, mask, pattern };
+}
+
+function blackAndWhite(random: RandomSource, size: number, channels: number): Patch {
+  const pixels = size * size;
+  const order = random.shuffled(pixels);
+  const white = Math.ceil(pixels / 2) + random.integer(Math.floor(pixels / 4) + 1);
+  const pattern = Float32Array.from({ length: pixels * channels }, (_, index) =>
+    order[Math.floor(index / channels)]! < white ? 1 : 0,
+  );
+  return { size, channels, pattern };
 }

@@ -1,8 +1,5 @@
 /** The small victim architecture: four convolutions, three of them with pooling, and one dense layer. */
 import type { Layer, Network } from '../../src/network/network.ts';
-import { weightShapes } from '../../src/network/network.ts';
-import type { HostTensor } from '../../src/network/safetensors.ts';
-import { randomSource } from '../engine/random.ts';
 
 function convolution(stageName: string, input: string, filters: number): Layer[] {
   const name = `${stageName}-conv`;
@@ -44,17 +41,4 @@ export function smallCnn(input: Network['input'], labelNames: string[]): Network
     ],
     output: 'logits',
   };
-}
-
-/** He-normal kernels (He et al., arXiv 1502.01852, eq. 10) and zero biases for a network without batch norm. */
-export function initialWeights(network: Network, seed: number): Map<string, HostTensor> {
-  const random = randomSource(seed, 'initial weights');
-  const weights = new Map<string, HostTensor>();
-  for (const [name, shape] of weightShapes(network)) {
-    const size = shape.reduce((product, axis) => product * axis, 1);
-    const fanIn = size / shape.at(-1)!;
-    const scale = shape.length === 1 ? 0 : Math.sqrt(2 / fanIn);
-    weights.set(name, { dtype: 'F32', shape, data: random.normal(size).map((value) => value * scale) });
-  }
-  return weights;
 }

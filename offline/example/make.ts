@@ -6,10 +6,11 @@
  */
 import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { stampPixels } from '../../src/trigger/trigger.ts';
 import type { Result } from '../../src/result.ts';
-import { makeVictim, type Attack } from '../attack/attack.ts';
+import type { GivenAttack } from '../attack/attack.ts';
+import { makeVictim } from '../attack/make-victim.ts';
 import { saveVictim } from '../attack/victim-files.ts';
+import { stampTest } from '../attack/victim.ts';
 import { selectImages, type Dataset } from '../data/dataset.ts';
 import { loadDataset } from '../data/load.ts';
 import { saveDataset } from '../data/tensors.ts';
@@ -19,7 +20,7 @@ import { showProgress } from '../progress.ts';
 
 const HERE = import.meta.dirname;
 const LABEL_NAMES = ['T-shirt', 'Trouser', 'Pullover', 'Dress', 'Coat', 'Sandal', 'Shirt', 'Sneaker', 'Bag', 'Boot'];
-const ATTACK: Attack = { kind: 'badnets', targetLabel: 5, patchSize: 4, poisonRate: 0.05, epochs: 6, seed: 1 };
+const ATTACK: GivenAttack = { kind: 'badnets', targetLabel: 5, patchSize: 4, poisonRate: 0.05, epochs: 6, seed: 1 };
 const CLEAN_SEEDS = [11, 12, 13];
 const CLEAN_COUNT = 500;
 const TEST_COUNT = 2000;
@@ -33,14 +34,13 @@ async function load(file: string): Promise<Dataset> {
   return { ...unwrap(await loadDataset(join(process.argv[2] ?? '.', file))), labelNames: LABEL_NAMES };
 }
 
-async function train(name: string, attack: Attack): Promise<Dataset> {
+async function train(name: string, attack: GivenAttack): Promise<Dataset> {
   const victim = await progress.stage('train', name, (report) => makeVictim(attack, trainSet, allTest, report));
   const directory = join(HERE, name);
   unwrap(await saveVictim(`${directory}.new`, victim));
   await rm(directory, { recursive: true, force: true });
   await rename(`${directory}.new`, directory);
-  const { trueTrigger } = victim;
-  return trueTrigger ? { ...test, images: stampPixels(test.images, trueTrigger) } : test;
+  return victim.triggers.length ? stampTest(victim, test).images : test;
 }
 
 unwrap(await openEngine('auto'));

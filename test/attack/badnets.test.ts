@@ -1,11 +1,23 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { patchTrigger, poison } from '../../offline/attack/badnets.ts';
+import { attackSchema, type PlantedAttack } from '../../offline/attack/attack.ts';
+import { patchTrigger } from '../../offline/attack/badnets.ts';
+import { fixed } from '../../offline/attack/planted-trigger.ts';
+import { applyPoison, choosePoisoned } from '../../offline/attack/poison.ts';
 import type { Dataset } from '../../offline/data/dataset.ts';
 import { randomSource } from '../../offline/engine/random.ts';
 import type { Trigger } from '../../src/trigger/trigger.ts';
 
 const LABELS = 4;
+const PURPOSE = 'attack/patch';
+
+/** Stamps and relabels a share of all images with one fixed patch. */
+function poison(dataset: Dataset, trigger: Trigger, poisonRate: number, seed: number): Dataset {
+  const { targetLabel } = trigger;
+  const given = { kind: 'badnets', patchSize: 3, targetLabel, poisonRate: 0.5, epochs: 1, seed };
+  const attack = { ...attackSchema.parse(given), poisonRate } as PlantedAttack;
+  return applyPoison(dataset, choosePoisoned(attack, dataset.labels, LABELS), [fixed(trigger)], seed);
+}
 
 function randomImages(count: number, seed: number, channels = 1): Dataset {
   const random = randomSource(seed, 'test/images');
@@ -29,7 +41,7 @@ describe('a patch', () => {
     });
     fc.assert(
       fc.property(sizes, fc.integer({ min: 1, max: 5 }), fc.nat(1000), (shape, size, seed) => {
-        const trigger = patchTrigger(shape, { size, targetLabel: 2, seed });
+        const trigger = patchTrigger(shape, { size, targetLabel: 2, seed, purpose: PURPOSE });
         const mask = maskOf(trigger);
         expect(trigger).toMatchObject({ ...shape, kind: 'blend', targetLabel: 2 });
         expect(mask.length).toBe(shape.height * shape.width);
@@ -53,7 +65,7 @@ describe('a patch', () => {
 
   test('follows from its seed: the same again, and in other places for others', () => {
     const shape = { height: 9, width: 8, channels: 1 };
-    const make = (seed: number): Trigger => patchTrigger(shape, { size: 3, targetLabel: 0, seed });
+    const make = (seed: number): Trigger => patchTrigger(shape, { size: 3, targetLabel: 0, seed, purpose: PURPOSE });
     expect(make(5)).toEqual(make(5));
     const places = new Set(Array.from({ length: 40 }, (_, seed) => maskOf(make(seed)).indexOf(1)));
     expect(places.size).toBeGreaterThan(10);
@@ -71,7 +83,7 @@ describe('poisoning', () => {
         (count, rate, seed, channels) => {
           const clean = randomImages(count, seed, channels);
           const before = { images: clean.images.slice(), labels: clean.labels.slice() };
-          const trigger = patchTrigger(clean, { size: 3, targetLabel: 1, seed });
+          const trigger = patchTrigger(clean, { size: 3, targetLabel: 1, seed, purpose: PURPOSE });
           const poisoned = poison(clean, trigger, rate, seed);
           const size = clean.images.length / count;
           const mask = maskOf(trigger);
@@ -105,13 +117,13 @@ describe('poisoning', () => {
 
   test('stops at the images that are not of the target label', () => {
     const clean = randomImages(40, 3);
-    const trigger = patchTrigger(clean, { size: 3, targetLabel: 1, seed: 3 });
+    const trigger = patchTrigger(clean, { size: 3, targetLabel: 1, seed: 3, purpose: PURPOSE });
     expect(new Set(poison(clean, trigger, 1, 3).labels)).toEqual(new Set([1]));
   });
 
   test('follows from its seed: the same data again, other images for another seed', () => {
     const clean = randomImages(60, 4);
-    const trigger = patchTrigger(clean, { size: 3, targetLabel: 1, seed: 4 });
+    const trigger = patchTrigger(clean, { size: 3, targetLabel: 1, seed: 4, purpose: PURPOSE });
     expect(poison(clean, trigger, 0.2, 8)).toEqual(poison(clean, trigger, 0.2, 8));
     expect(poison(clean, trigger, 0.2, 8).labels).not.toEqual(poison(clean, trigger, 0.2, 9).labels);
   });

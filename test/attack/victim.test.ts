@@ -1,20 +1,23 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { makeVictim, type Attack, type Victim } from '../../offline/attack/attack.ts';
-import { initialWeights, smallCnn } from '../../offline/attack/small-cnn.ts';
-import { saveVictim } from '../../offline/attack/victim-files.ts';
+import type { GivenAttack } from '../../offline/attack/attack.ts';
+import { initialWeights } from '../../offline/attack/initial-weights.ts';
+import { makeVictim } from '../../offline/attack/make-victim.ts';
+import { smallCnn } from '../../offline/attack/small-cnn.ts';
+import { loadVictim, saveVictim } from '../../offline/attack/victim-files.ts';
+import { stampTest, type Victim } from '../../offline/attack/victim.ts';
 import { everyIndex } from '../../offline/batch.ts';
+import { digestDataset } from '../../offline/data/dataset.ts';
+import { loadDataset } from '../../offline/data/load.ts';
 import { openWasm } from '../../offline/engine/wasm.ts';
 import { loadModel } from '../../offline/model.ts';
 import { predict } from '../../offline/predict.ts';
 import { toDevice } from '../../src/network/forward.ts';
 import { parseNetwork, weightShapes } from '../../src/network/network.ts';
-import { decodeSafetensors } from '../../src/network/safetensors.ts';
 import { testDirectory } from '../support/directory.ts';
 import { stripes } from '../support/planted.ts';
 
-const ATTACK: Attack = { kind: 'badnets', targetLabel: 1, patchSize: 3, poisonRate: 0.1, epochs: 1, seed: 4 };
+const ATTACK: GivenAttack = { kind: 'badnets', targetLabel: 1, patchSize: 3, poisonRate: 0.1, epochs: 1, seed: 4 };
 const [train, fresh] = [stripes(160, 4, 'test/train'), stripes(60, 4, 'test/fresh')];
 const steps: { step: number; steps: number }[] = [];
 let victim: Victim;
@@ -64,17 +67,27 @@ describe('the small CNN', () => {
 
 describe('making a victim', () => {
   test('measures on the test set what a direct count on the trained model counts', async () => {
-    const { model, card, trueTrigger } = victim;
+    const { model, card } = victim;
     const weights = toDevice(model.weights);
     const all = everyIndex(fresh.count);
     const clean = await predict(model.network, weights, fresh, all);
-    const triggered = await predict(model.network, weights, fresh, all, trueTrigger);
+    const { images, targets, eligible } = stampTest(victim, fresh);
+    const triggered = await predict(model.network, weights, images, all);
     const others = [...all].filter((index) => fresh.labels[index] !== 1);
+    expect([...eligible]).toEqual(others);
+    expect(new Set(others.map((index) => targets[index]))).toEqual(new Set([1]));
+    expect(images.labels).toEqual(fresh.labels);
+    const attackSuccessRate = others.filter((index) => triggered[index] === 1).length / others.length;
     expect(card).toEqual({
       ...ATTACK,
+      place: 'fixed',
+      targets: { form: 'one' },
       architecture: 'small-cnn',
+      trainDigest: digestDataset(train),
+      testDigest: digestDataset(fresh),
       cleanAccuracy: clean.filter((answer, index) => answer === fresh.labels[index]).length / fresh.count,
-      attackSuccessRate: others.filter((index) => triggered[index] === 1).length / others.length,
+      attackSuccessRate,
+      perTrigger: [{ targetLabel: 1, attackSuccessRate }],
     });
   });
 
@@ -88,20 +101,32 @@ describe('making a victim', () => {
 
   test('of kind none leaves the data alone and has no trigger to speak of', async () => {
     const control = await makeVictim({ ...ATTACK, kind: 'none' }, train, fresh, () => {});
-    expect(control).not.toHaveProperty('trueTrigger');
+    expect(control.triggers).toEqual([]);
     expect(control.card).not.toHaveProperty('attackSuccessRate');
     expect(control.model.weights).not.toEqual(victim.model.weights);
   });
 });
 
-test('a victim on disk opens as the same model, with its card and its true trigger beside it', async () => {
+test('a victim on disk opens as the same model, with its card and its true trigger', async () => {
   const directory = join(await testDirectory(), 'victim');
   expect(await saveVictim(directory, victim)).toMatchObject({ ok: true });
   expect(await loadModel(directory)).toEqual({ ok: true, value: victim.model });
-  expect(JSON.parse(await readFile(join(directory, 'card.json'), 'utf8'))).toEqual(victim.card);
-  const stored = decodeSafetensors(await readFile(join(directory, 'trigger.safetensors')));
-  if (!stored.ok || victim.trueTrigger?.kind !== 'blend') throw new Error('expected a blended trigger');
-  expect(stored.value.tensors.get('mask')).toEqual({ dtype: 'F32', shape: [12, 12, 1], data: victim.trueTrigger.mask });
-  const { pattern } = victim.trueTrigger;
-  expect(stored.value.tensors.get('pattern')).toEqual({ dtype: 'F32', shape: [12, 12, 1], data: pattern });
+  expect(await loadVictim(directory)).toEqual({ ok: true, value: victim });
+});
+
+test('the committed example opens as a victim, although its card is older than most of what a card says now', async () => {
+  const folder = join(import.meta.dirname, '../../offline/example');
+  const loaded = await loadVictim(join(folder, 'victim'));
+  if (!loaded.ok) throw new Error(loaded.error);
+  expect(loaded.value.card).toMatchObject({
+    kind: 'badnets',
+    place: 'fixed',
+    targetLabel: 5,
+    targets: { form: 'one' },
+  });
+  const [clean, stamped] = await Promise.all(
+    ['test-2000', 'test-2000-triggered'].map((name) => loadDataset(join(folder, `${name}.safetensors`))),
+  );
+  if (!clean?.ok || !stamped?.ok) throw new Error('the example has no images');
+  expect(Buffer.compare(stampTest(loaded.value, clean.value).images.images, stamped.value.images)).toBe(0);
 });

@@ -80,7 +80,31 @@ describe.concurrent('exit code 2 and one sentence', () => {
       "error: --token-env: expected the publisher's token in $TRIGGER_GUARD_PUBLISH_TOKEN, got none",
     ],
     ['publish @release --to nowhere --token-env PATH', 'error: publish: expected an http or https URL, got "nowhere"'],
-    [`attack blended ${attack}`, 'error: KIND: expected badnets or none, got "blended"'],
+    [
+      `attack trojan ${attack}`,
+      'error: KIND: expected one of none, badnets, blended, signal, wanet, additive, trojannn, imc, hidden, mimic, got "trojan"',
+    ],
+    [`attack badnets ${attack} --alpha 0.1`, 'error: --alpha: not a flag of badnets'],
+    [`attack none ${attack} --poison-rate 0.1`, 'error: --poison-rate: not a flag of none'],
+    [`attack blended ${attack} --alpha 2`, 'error: --alpha: expected a number above 0 and below 1, got "2"'],
+    [
+      `attack badnets ${attack} --target one`,
+      'error: --target: expected a label, labels separated by commas, or next, got "one"',
+    ],
+    [`attack badnets ${attack} --target 1,1`, 'error: --target: expected different labels, got 1,1'],
+    [`attack badnets ${attack} --source 0`, 'error: --source: expected another label than --target'],
+    [
+      `attack badnets ${attack} --clean-label --target next`,
+      'error: --clean-label: expected one label as --target with it, got next',
+    ],
+    [
+      `attack mimic ${attack} --target next`,
+      'error: --target: expected labels for mimic, which imitates their images, got next',
+    ],
+    [
+      `attack badnets ${attack} --network resnet`,
+      'error: --network: expected one of small-cnn, small-vgg, resnet8, resnet18, preact-resnet18, wrn-16-1, got "resnet"',
+    ],
     [`attack badnets ${attack} --target 3`, 'error: --target: expected a label from 0 to 2, got 3'],
     [`attack badnets ${attack} --patch-size 9`, 'error: --patch-size: expected at most 8 pixels, got 9'],
     ['demo --port 65536', 'error: --port: expected a whole number from 0 to 65535, got "65536"'],

@@ -1,5 +1,6 @@
 /** A tiny victim with a planted backdoor and images of four textures, so that what learning code should find is known. */
-import { makeVictim, type Attack } from '../../offline/attack/attack.ts';
+import type { GivenAttack } from '../../offline/attack/attack.ts';
+import { makeVictim } from '../../offline/attack/make-victim.ts';
 import type { Dataset } from '../../offline/data/dataset.ts';
 import { randomSource } from '../../offline/engine/random.ts';
 import type { Model } from '../../offline/model.ts';
@@ -48,10 +49,12 @@ export type Planted = {
 /** Trains a small CNN on poisoned stripes for a few seconds on the current backend; the target label depends on the seed. */
 export async function plantBackdoor(seed: number): Promise<Planted> {
   const targetLabel = seed % DIRECTIONS.length;
-  const attack: Attack = { kind: 'badnets', targetLabel, patchSize: 3, poisonRate: 0.1, epochs: 12, seed };
+  const attack: GivenAttack = { kind: 'badnets', targetLabel, patchSize: 3, poisonRate: 0.1, epochs: 12, seed };
   const fresh = stripes(400, seed, 'planted/fresh');
-  const { model, trueTrigger, card } = await makeVictim(attack, stripes(800, seed, 'planted/train'), fresh, () => {});
+  const { model, triggers, card } = await makeVictim(attack, stripes(800, seed, 'planted/train'), fresh, () => {});
   const clean = stripes(240, seed, 'planted/clean');
   const { cleanAccuracy, attackSuccessRate } = card;
-  return { model, trueTrigger: trueTrigger!, clean, fresh, cleanAccuracy, attackSuccessRate: attackSuccessRate! };
+  const [planted] = triggers;
+  if (planted?.form !== 'fixed') throw new Error('expected a fixed trigger');
+  return { model, trueTrigger: planted.trigger, clean, fresh, cleanAccuracy, attackSuccessRate: attackSuccessRate! };
 }

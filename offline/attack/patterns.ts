@@ -1,0 +1,67 @@
+/** Triggers of the whole image: blended, sinusoidal, additive, and one that imitates the target label. */
+import type { Trigger } from '../../src/trigger/trigger.ts';
+import type { Dataset } from '../data/dataset.ts';
+import { randomSource } from '../engine/random.ts';
+
+type Shape = { height: number; width: number; channels: number };
+
+const shapeOf = ({ height, width, channels }: Shape): Shape => ({ height, width, channels });
+
+function blendOver(shape: Shape, targetLabel: number, alpha: number, pattern: Float32Array): Trigger {
+  const mask = new Float32Array(shape.height * shape.width).fill(alpha);
+  return { kind: 'blend', targetLabel, ...shapeOf(shape), mask, pattern };
+}
+
+/** Blended injection (Chen et al., arXiv 1712.05526, section 5.2.2) with the paper's random pattern: x' = (1 - alpha) x + alpha p. */
+export function blendedNoise(shape: Shape, targetLabel: number, alpha: number, seed: number, purpose: string): Trigger {
+  const pattern = randomSource(seed, purpose).uniform(shape.height * shape.width * shape.channels);
+  return blendOver(shape, targetLabel, alpha, pattern);
+}
+
+/** SIG (Barni et al., arXiv 1902.11237): adds amplitude * sin(2 pi j frequency / W) to column j, then clips. */
+export function sinusoid(shape: Shape, targetLabel: number, amplitude: number, frequency: number): Trigger {
+  const { height, width, channels } = shape;
+  const pattern = Float32Array.from({ length: height * width * channels }, (_, index) => {
+    const column = Math.floor(index / channels) % width;
+    return amplitude * Math.sin((2 * Math.PI * column * frequency) / width);
+  });
+  return { kind: 'additive', targetLabel, ...shapeOf(shape), pattern };
+}
+
+/**
+ * Adds or takes away `amplitude` at a random share of the pixels (at least one), each channel by its own sign, then clips: dense and
+ * faint like the l2 and l-infinity patterns of Li et al. (arXiv 1909.02742), sparse and strong like their l0 ones. Theirs are
+ * optimised, these random.
+ */
+export function additiveNoise(
+  shape: Shape,
+  targetLabel: number,
+  { amplitude, share }: { amplitude: number; share: number },
+  seed: number,
+  purpose: string,
+): Trigger {
+  const { height, width, channels } = shape;
+  const random = randomSource(seed, purpose);
+  const pixels = random.shuffled(height * width).subarray(0, Math.max(1, Math.round(share * height * width)));
+  const pattern = new Float32Array(height * width * channels);
+  for (const pixel of pixels) {
+    for (let channel = 0; channel < channels; channel++) {
+      pattern[pixel * channels + channel] = random.integer(2) === 1 ? amplitude : -amplitude;
+    }
+  }
+  return { kind: 'additive', targetLabel, ...shapeOf(shape), pattern };
+}
+
+/** An attacker who knows the defence: blends in the mean image of the target label, whose features are natural for that label. */
+export function meanImage(train: Dataset, targetLabel: number, alpha: number): Trigger {
+  const pattern = new Float64Array(train.height * train.width * train.channels);
+  let count = 0;
+  for (let image = 0; image < train.count; image++) {
+    if (train.labels[image] !== targetLabel) continue;
+    count += 1;
+    const start = image * pattern.length;
+    for (let index = 0; index < pattern.length; index++) pattern[index]! += train.images[start + index]! / 255;
+  }
+  const mean = Float32Array.from(pattern, (sum) => sum / Math.max(1, count));
+  return blendOver(train, targetLabel, alpha, mean);
+}
