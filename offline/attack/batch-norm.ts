@@ -64,18 +64,15 @@ export function batchNorm(
 ): tf.Tensor {
   const axes = x.shape.slice(1).map((_, axis) => axis);
   const count = x.size / x.shape.at(-1)!;
-  const [zeros, ones] = [tf.zerosLike(gamma), tf.onesLike(gamma)];
-  // tfjs's kernel for inference is the fast way to scale and shift by channel.
-  const affine = (values: tf.Tensor, scale: tf.Tensor1D, shift: tf.Tensor1D): tf.Tensor =>
-    tf.batchNorm(values, zeros, ones, shift, scale, 0);
   const run = tf.customGrad((...inputs) => {
     const [x, gamma, beta] = inputs as [tf.Tensor, tf.Tensor1D, tf.Tensor1D];
     const save = inputs[3] as tf.GradSaveFunc;
     const mean = tf.mean<tf.Tensor1D>(x, axes);
-    const variance = tf.mean<tf.Tensor1D>(tf.square(affine(x, ones, tf.neg(mean))), axes);
+    const centred = affine(x, tf.onesLike(mean), tf.neg(mean));
+    const variance = tf.mean<tf.Tensor1D>(tf.square(centred), axes);
     seen(mean, variance);
     const inverse = tf.rsqrt(tf.add<tf.Tensor1D>(variance, epsilon));
-    const normalised = affine(affine(x, ones, tf.neg(mean)), inverse, zeros);
+    const normalised = affine(centred, inverse, tf.zerosLike(mean));
     save([normalised, tf.mul(gamma, inverse)]);
     return {
       value: affine(normalised, gamma, beta),
@@ -85,10 +82,15 @@ export function batchNorm(
         const towardsGamma = tf.sum<tf.Tensor1D>(tf.mul(dy, normalised), axes);
         const share = tf.div<tf.Tensor1D>(scale, -count);
         const direct = affine(dy, scale, tf.mul<tf.Tensor1D>(towardsBeta, share));
-        const throughVariance = affine(normalised, tf.mul<tf.Tensor1D>(towardsGamma, share), zeros);
+        const throughVariance = affine(normalised, tf.mul<tf.Tensor1D>(towardsGamma, share), tf.zerosLike(share));
         return [tf.add(direct, throughVariance), towardsGamma, towardsBeta];
       },
     };
   });
   return run(x, gamma, beta);
+}
+
+/** Scales values [...,C] by channel and adds a shift: tfjs's kernel for inference is the fast way to. */
+function affine(values: tf.Tensor, scale: tf.Tensor1D, shift: tf.Tensor1D): tf.Tensor {
+  return tf.batchNorm(values, tf.zerosLike(scale), tf.onesLike(scale), shift, scale, 0);
 }
