@@ -18,17 +18,21 @@ import { crossEntropy, descend, toHost, variablesOf } from '../train.ts';
 import { sensitivity } from './penalty.ts';
 import type { Unlearning } from './late.ts';
 
-const ALPHA = 1;
-const BETA = 1e-3;
+/** The weights of the loss; omega is the paper's sensitivity, or 1 for every weight. */
+export type AscentWeights = { alpha: number; beta: number; omega: 'sensitivity' | 'one' };
+export type Ascent = Unlearning & AscentWeights;
+
+/** What `purify` takes. */
+export const ASCENT_WEIGHTS: AscentWeights = { alpha: 1, beta: 1e-3, omega: 'sensitivity' };
 const BATCH = 64;
 const PEAK_LEARNING_RATE = 2e-3;
 /** A cross-entropy of 6 leaves the target a probability of 0.25 %. */
-const ASCENT_CAP = 6;
+export const ASCENT_CAP = 6;
 const REFRESH_STEPS = 50;
 
 /** Unlearns triggers in all layers by gradient ascent and returns the network's weights; a job for worker threads. */
-export async function job(input: Unlearning, report: Report): Promise<Map<string, HostTensor>> {
-  const { network, images, triggers, steps } = input;
+export async function job(input: Ascent, report: Report): Promise<Map<string, HostTensor>> {
+  const { network, images, triggers, steps, alpha, beta } = input;
   const origin = toDevice(input.weights);
   const variables = variablesOf(origin);
   const random = randomSource(input.seed, 'unlearn/ascent');
@@ -43,7 +47,9 @@ export async function job(input: Unlearning, report: Report): Promise<Map<string
     const chosen = pick(all);
     return crossEntropy(logits(imageBatch(images, chosen)), oneHot(labelsOf(images, chosen)));
   };
-  let omega = sensitivity(cleanLoss, variables);
+  const weigh = (): Map<string, tf.Tensor> =>
+    input.omega === 'one' ? onesLike(variables) : sensitivity(cleanLoss, variables);
+  let omega = weigh();
 
   await descend({
     variables: [...variables.values()],
@@ -58,12 +64,12 @@ export async function job(input: Unlearning, report: Report): Promise<Map<string
         tf.sum(tf.mul(omega.get(name)!, tf.abs(tf.sub(value, origin.get(name)!)))),
       );
       const unlearned = tf.sub(cleanLoss(), tf.minimum(obeyed, ASCENT_CAP));
-      return tf.add(tf.mul(ALPHA, unlearned), tf.mul(BETA, tf.addN(drift)));
+      return tf.add(tf.mul(alpha, unlearned), tf.mul(beta, tf.addN(drift)));
     },
     afterStep: (step) => {
       if (step % REFRESH_STEPS === REFRESH_STEPS - 1) {
         tf.dispose([...omega.values()]);
-        omega = sensitivity(cleanLoss, variables);
+        omega = weigh();
       }
       report({ step: step + 1, steps });
     },
@@ -74,3 +80,6 @@ export async function job(input: Unlearning, report: Report): Promise<Map<string
 }
 
 const labelsOf = (images: Dataset, indices: Int32Array): Int32Array => indices.map((index) => images.labels[index]!);
+
+const onesLike = (variables: ReadonlyMap<string, tf.Variable>): Map<string, tf.Tensor> =>
+  new Map([...variables].map(([name, value]) => [name, tf.onesLike(value)]));

@@ -13,6 +13,7 @@ import { runReportedJobs } from '../jobs.ts';
 import { predict } from '../predict.ts';
 import type { Report } from '../progress.ts';
 import type { Split } from '../recover/screening.ts';
+import { ASCENT_WEIGHTS, type Ascent } from './ascent.ts';
 import type { Unlearning } from './late.ts';
 
 const LATE = new URL('./late.ts', import.meta.url);
@@ -60,8 +61,11 @@ export async function unlearn(
     steps: STEPS[method],
     seed,
   };
-  const module = method === 'late' ? LATE : ASCENT;
-  return (await runReportedJobs<Unlearning, HostWeights>(module, [job], { engine, report }))[0]!;
+  const [unlearned] =
+    method === 'late'
+      ? await runReportedJobs<Unlearning, HostWeights>(LATE, [job], { engine, report })
+      : await runReportedJobs<Ascent, HostWeights>(ASCENT, [{ ...job, ...ASCENT_WEIGHTS }], { engine, report });
+  return unlearned!;
 }
 
 /** One candidate for every set of head weights that a cut can free, the latest first. */

@@ -76,7 +76,7 @@ export async function job(input: Unlearning, report: Report): Promise<Map<string
 }
 
 /** Images [B,H,W,C] moved together by a random number of pixels, black where nothing was. */
-function shifted(images: tf.Tensor4D, random: RandomSource): tf.Tensor4D {
+export function shifted(images: tf.Tensor4D, random: RandomSource): tf.Tensor4D {
   const [count, height, width, channels] = images.shape;
   const [vertical, horizontal] = [Math.round(height * SHIFT_SHARE), Math.round(width * SHIFT_SHARE)];
   const padded = tf.pad4d(images, [

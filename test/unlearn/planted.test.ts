@@ -18,7 +18,7 @@ import { job as climb } from '../../offline/recover/staircase.ts';
 import { job as strengthen } from '../../offline/recover/strengthen.ts';
 import { suspectLabels } from '../../offline/scan.ts';
 import { crossEntropy } from '../../offline/train.ts';
-import { job as ascent } from '../../offline/unlearn/ascent.ts';
+import { ASCENT_WEIGHTS, job as ascent } from '../../offline/unlearn/ascent.ts';
 import { job as unlearnLate, type Unlearning } from '../../offline/unlearn/late.ts';
 import { toDevice } from '../../src/network/forward.ts';
 import type { HostWeights } from '../../src/network/safetensors.ts';
@@ -154,7 +154,7 @@ describe.each([1, 2, 3])('a planted backdoor (seed %i)', (seed) => {
   });
 
   test('loosens its hold under gradient ascent: the target gets unlikely on triggered images, accuracy stays', async () => {
-    const purified = await ascent({ ...unlearning, steps: 80 }, silent);
+    const purified = await ascent({ ...unlearning, ...ASCENT_WEIGHTS, steps: 80 }, silent);
     const before = planted.model.weights;
     for (const trigger of [unlearning.triggers[0]!, planted.trueTrigger]) {
       expect(targetLoss(purified, trigger)).toBeGreaterThan(targetLoss(before, trigger) + 0.5);
