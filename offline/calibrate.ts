@@ -125,16 +125,23 @@ async function fitProbe(
     const weights = tf.variable(tf.zeros<tf.Rank.R2>([low.shape[1], 1]));
     const bias = tf.variable(tf.zeros<tf.Rank.R1>([1]));
     const optimizer = tf.train.adam(LEARNING_RATE);
-    const logit = (features: tf.Tensor2D): tf.Tensor2D => tf.add(tf.matMul(features, weights), bias);
+    const slope = (features: tf.Tensor2D, label: 0 | 1): [tf.Tensor, tf.Tensor] => {
+      const logits = tf.add(tf.matMul(features, weights), bias);
+      const residuals = tf.div(tf.sub(tf.sigmoid(logits), label), features.shape[0]);
+      // As a row, because tfjs would copy all features to transpose them.
+      return [tf.matMul(tf.reshape(residuals, [1, features.shape[0]]), features), tf.sum(residuals)];
+    };
     for (let step = 0; step < STEPS; step++) {
-      optimizer.minimize(
-        () => {
-          const loss = tf.add(tf.mean(tf.softplus(logit(low))), tf.mean(tf.softplus(tf.neg(logit(high)))));
-          return tf.add(loss, tf.mul(SHRINKAGE, tf.sum(tf.square(weights))));
-        },
-        false,
-        [weights, bias],
-      );
+      tf.tidy(() => {
+        const [[lowWeights, lowBias], [highWeights, highBias]] = [slope(low, 0), slope(high, 1)];
+        const shrunk = tf.mul(2 * SHRINKAGE, weights);
+        const ofWeights = tf.add(tf.reshape(tf.add(lowWeights, highWeights), weights.shape), shrunk);
+        const ofBias = tf.reshape(tf.add(lowBias, highBias), bias.shape);
+        optimizer.applyGradients([
+          { name: weights.name, tensor: ofWeights },
+          { name: bias.name, tensor: ofBias },
+        ]);
+      });
     }
     const raw = tf.mul(tf.squeeze(weights, [1]), scale);
     const offset = tf.sub(tf.squeeze(bias), tf.sum(tf.mul(raw, tf.squeeze(mean))));
