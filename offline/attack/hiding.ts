@@ -4,15 +4,17 @@
  * et al., arXiv 1906.09822, who hide from detectors with an adversary; here the means and deviations of the features are matched).
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { cutCandidates } from '../../src/network/cuts.ts';
+import { foldBatchNorm } from '../../src/network/fold.ts';
 import type { Network } from '../../src/network/network.ts';
 import { poolActivations } from '../../src/trigger/match.ts';
 import { imageBatch } from '../batch.ts';
 import { selectImages, type Dataset } from '../data/dataset.ts';
 import { randomSource } from '../engine/random.ts';
 import { crossEntropy } from '../train.ts';
+import { distinctCuts } from '../unlearn/cut.ts';
 import { goalOf, type PlantedAttack } from './attack.ts';
 import { forwardInTraining, type Variables } from './batch-norm.ts';
+import { initialWeights } from './initial-weights.ts';
 import { stampImages, type PlantedTrigger } from './planted-trigger.ts';
 
 /** The loss of one step on images [B,H,W,C] with target distributions [B,K], the wish to hide included. */
@@ -23,7 +25,7 @@ const COMPARED = 32;
 /** Of a feature that hardly varies, the deviation that a difference is measured in. */
 const LEAST_DEVIATION = 0.05;
 
-/** Cross-entropy, plus `weight` times how far triggered images lie from clean ones of the label that they are sent to, at every cut. */
+/** Cross-entropy, plus `weight` times how far triggered images lie from clean ones of the label that they are sent to, at every cut that the defence considers. */
 export function hidingLoss(
   attack: PlantedAttack,
   network: Network,
@@ -31,7 +33,8 @@ export function hidingLoss(
   triggers: readonly PlantedTrigger[],
   weight: number,
 ): Hiding {
-  const cuts = cutCandidates(network);
+  // Those that the defence chooses from: it folds batch norm first.
+  const cuts = distinctCuts(foldBatchNorm(network, initialWeights(network, 0)).network);
   const byLabel = Map.groupBy(train.labels.keys(), (index) => train.labels[index]!);
   return (weights, images, targets, step) => {
     const { triggered, natural } = drawPairs(attack, network, train, triggers, byLabel, step);
