@@ -73,7 +73,7 @@ export async function descend(descent: Descent): Promise<void> {
 
 /** Trainable copies of weights, by name. */
 export function variablesOf(weights: ReadonlyMap<string, Tensor>): Map<string, Variable> {
-  return new Map([...weights].map(([name, tensor]) => [name, variable(tensor.clone(), true)]));
+  return new Map([...weights].map(([name, tensor]) => [name, variable(tensor, true)]));
 }
 
 /** Reads tensors back to the host, by name. */

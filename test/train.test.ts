@@ -98,6 +98,35 @@ describe('descending', () => {
     }
   });
 
+  test('takes a share of every weight off it, if it is to decay', async () => {
+    const x = tf.variable(tf.scalar(2));
+    const path: number[] = [];
+    const afterStep = (): void => void path.push(x.dataSync()[0]!);
+    const loss = (): tf.Scalar => tf.square(x);
+    await descend({ variables: [x], steps: 12, peakLearningRate: 0.1, weightDecay: 0.5, loss, afterStep });
+    let [value, velocity] = [2, 0];
+    for (let step = 0; step < 12; step++) {
+      velocity = 0.9 * velocity + 2 * value + 0.5 * value;
+      value -= oneCycle(step, 12, 0.1) * velocity;
+      expect(path[step]).toBeCloseTo(value, 5);
+    }
+  });
+
+  test('goes on from the step and the momentum of an earlier run, to the same weights', async () => {
+    const loss = (x: tf.Variable) => (step: number) => tf.square<tf.Scalar>(tf.sub(x, step));
+    const run = { steps: 12, peakLearningRate: 0.1 };
+    const whole = tf.variable(tf.scalar(2));
+    let half: { x: number; momentum: number } | undefined;
+    const afterStep = (step: number, [momentum]: readonly tf.Tensor[]): void => {
+      if (step === 4) half = { x: whole.dataSync()[0]!, momentum: momentum!.dataSync()[0]! };
+    };
+    await descend({ ...run, variables: [whole], loss: loss(whole), afterStep });
+    const resumed = tf.variable(tf.scalar(half!.x));
+    const from = { step: 5, momentum: [tf.scalar(half!.momentum)] };
+    await descend({ ...run, variables: [resumed], loss: loss(resumed), from });
+    expect(resumed.dataSync()[0]).toBe(whole.dataSync()[0]);
+  });
+
   test('moves no variable that it was not given', async () => {
     const [x, frozen] = [tf.variable(tf.scalar(1)), tf.variable(tf.scalar(3))];
     const loss = (): tf.Scalar => tf.square(tf.mul(x, frozen));

@@ -85,7 +85,9 @@ describe('patterns', () => {
     fc.assert(
       fc.property(fc.double({ min: 0.001, max: 1, noNaN: true }), fc.nat(1000), (share, seed) => {
         const { pattern } = additiveNoise(shape, 0, { amplitude: 0.125, share }, seed, 'test');
-        const pixels = Array.from({ length: PIXELS }, (_, pixel) => [...pattern.slice(pixel * 3, pixel * 3 + 3)]);
+        const pixels = Array.from({ length: PIXELS }, (_, pixel) =>
+          Array.from(pattern.subarray(pixel * 3, pixel * 3 + 3)),
+        );
         const changed = pixels.filter((values) => values.some((value) => value !== 0));
         expect(changed).toHaveLength(Math.max(1, Math.round(share * PIXELS)));
         expect(changed.flat().every((value) => Math.abs(value) === 0.125)).toBe(true);
