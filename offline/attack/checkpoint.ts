@@ -39,19 +39,21 @@ export function digestRun(attack: Attack, train: Dataset): string {
     .digest('hex');
 }
 
+/** What a checkpoint has to fit: the digest of its run, and for each stage its steps and its tensors' shapes by name. */
+export type Resumable = {
+  run: string;
+  stages: ReadonlyMap<Stage, { steps: number; shapes: ReadonlyMap<string, Shape> }>;
+};
+
 /**
  * Opens what an interrupted run left beside `output`, and the place for what this one leaves. Fails, naming the file, on one
- * of another run, and on tensors other than those of `shapes`, by name, that the stage has.
+ * of another run, and on steps and tensors that the stage does not have.
  */
-export async function openCheckpoint(
-  output: string,
-  run: string,
-  shapes: ReadonlyMap<Stage, ReadonlyMap<string, Shape>>,
-): Promise<Result<Checkpoint>> {
+export async function openCheckpoint(output: string, { run, stages }: Resumable): Promise<Result<Checkpoint>> {
   const fileOf = (stage: Stage): string => join(dirname(resolve(output)), `${basename(output)}.${stage}.checkpoint`);
   const found = new Map<Stage, Saved>();
-  for (const [stage, expected] of shapes) {
-    const read = await readSaved(fileOf(stage), run, expected);
+  for (const [stage, { steps, shapes }] of stages) {
+    const read = await readSaved(fileOf(stage), run, steps, shapes);
     if (!read.ok) return read;
     if (read.value) found.set(stage, read.value);
   }
@@ -60,7 +62,7 @@ export async function openCheckpoint(
     save: (stage, { step, tensors }) =>
       uninterrupted(() => replaceFile(fileOf(stage), encodeSafetensors(tensors, { run, step: `${step}` }))),
     remove: async () => {
-      for (const stage of shapes.keys()) await rm(fileOf(stage), { force: true });
+      for (const stage of stages.keys()) await rm(fileOf(stage), { force: true });
     },
     intervalMs: INTERVAL_MS,
   });
@@ -69,6 +71,7 @@ export async function openCheckpoint(
 async function readSaved(
   file: string,
   run: string,
+  steps: number,
   expected: ReadonlyMap<string, Shape>,
 ): Promise<Result<Saved | undefined>> {
   const bytes = await readWithin(file, LIMIT_BYTES);
@@ -82,8 +85,8 @@ async function readSaved(
     );
   }
   const step = Number(metadata['step']);
-  if (!Number.isSafeInteger(step) || step < 0) {
-    return failure(`${file}: step: expected a whole number, got ${JSON.stringify(metadata['step'])}`);
+  if (!Number.isSafeInteger(step) || step < 0 || step > steps) {
+    return failure(`${file}: step: expected a whole number up to ${steps}, got ${JSON.stringify(metadata['step'])}`);
   }
   const values = readTensors(file, bytes.value, expected);
   if (!values.ok) return values;

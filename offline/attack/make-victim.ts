@@ -11,7 +11,7 @@ import { predict } from '../predict.ts';
 import type { Report } from '../progress.ts';
 import { attackSchema, targetLabels, type Attack, type GivenAttack, type PlantedAttack } from './attack.ts';
 import { patchAt } from './badnets.ts';
-import type { Checkpoint, Stage } from './checkpoint.ts';
+import { digestRun, type Checkpoint, type Resumable, type Stage } from './checkpoint.ts';
 import { hidingLoss } from './hiding.ts';
 import { initialWeights } from './initial-weights.ts';
 import { buildNetwork } from './networks.ts';
@@ -28,17 +28,17 @@ const FURTHER_LEARNING_RATE = 0.01;
 
 type Run = { attack: Attack; network: Network; train: Dataset; checkpoint: Checkpoint | undefined; report: Report };
 
-/** The stages of an attack, and the name and shape of every tensor that a checkpoint of each holds. */
-export function checkpointShapes(attack: Attack, train: Dataset): Map<Stage, Map<string, Shape>> {
+/** What a checkpoint of this attack on these images has to fit. */
+export function resumableOf(attack: Attack, train: Dataset): Resumable {
   const network = networkOf(attack, train);
   const patches = attack.kind === 'imc' ? targetLabels(attack) : [];
-  const patch = (size: number): Shape => [size, size, train.channels];
-  const kept = patches.map(
-    (_, index) => [patchName(index), patch('patchSize' in attack ? attack.patchSize : 0)] as const,
-  );
-  return new Map(
-    stagesOf(attack).map((stage) => [stage, stateShapes(network, new Map(stage === 'planted' ? kept : []))]),
-  );
+  const patch: Shape = 'patchSize' in attack ? [attack.patchSize, attack.patchSize, train.channels] : [];
+  const kept = new Map(patches.map((_, index) => [patchName(index), patch]));
+  const steps = attack.epochs * stepsPerEpoch(train.count);
+  const stages = stagesOf(attack).map((stage) => {
+    return [stage, { steps, shapes: stateShapes(network, stage === 'planted' ? kept : new Map()) }] as const;
+  });
+  return { run: digestRun(attack, train), stages: new Map(stages) };
 }
 
 /** Trains a network on `train` under the attack and measures it on `test`; goes on from the checkpoint, if there is one. */

@@ -44,8 +44,8 @@ export type VictimTraining = {
   afterStep?: (step: number) => void;
 };
 
-/** The number of steps of an epoch over `count` images. */
-export const stepsPerEpoch = (count: number): number => Math.floor(count / BATCH);
+/** The number of steps of an epoch over `count` images: whole batches, or one of all images where they are fewer. */
+export const stepsPerEpoch = (count: number): number => Math.max(1, Math.floor(count / BATCH));
 
 /** The name and shape of every tensor of the state of a training: weights, momentum, and what is kept beside them. */
 export function stateShapes(network: Network, kept: ReadonlyMap<string, Shape>): Map<string, Shape> {

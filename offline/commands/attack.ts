@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
 import * as z from 'zod';
 import { ATTACK_KINDS, attackSchema, checkAttack, type Attack } from '../attack/attack.ts';
-import { digestRun, openCheckpoint } from '../attack/checkpoint.ts';
-import { checkpointShapes, makeVictim } from '../attack/make-victim.ts';
+import { openCheckpoint } from '../attack/checkpoint.ts';
+import { makeVictim, resumableOf } from '../attack/make-victim.ts';
 import { ARCHITECTURES, MIN_SIDE } from '../attack/networks.ts';
 import { saveVictim } from '../attack/victim-files.ts';
 import type { Card } from '../attack/victim.ts';
@@ -128,7 +128,7 @@ async function runAttack(kind: string, options: unknown): Promise<void> {
   accept(checkAttack(attack, height, width, labelNames.length));
   const expected = { height, width, channels, labelNames, labelCount: labelNames.length, requireEveryLabel: false };
   const test = accept(checkDataset(accept(await loadDataset(flags.test)), expected, flags.test));
-  const checkpoint = accept(await openCheckpoint(out, digestRun(attack, train), checkpointShapes(attack, train)));
+  const checkpoint = accept(await openCheckpoint(out, resumableOf(attack, train)));
   const opened = await startEngine(flags.engine);
   const victim = await showProgress(process.stderr).stage('train', kind, (report) =>
     makeVictim(attack, train, test, report, checkpoint),

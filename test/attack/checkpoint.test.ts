@@ -2,8 +2,8 @@ import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { attackSchema, type GivenAttack } from '../../offline/attack/attack.ts';
-import { digestRun, openCheckpoint, type Checkpoint } from '../../offline/attack/checkpoint.ts';
-import { checkpointShapes, makeVictim } from '../../offline/attack/make-victim.ts';
+import { openCheckpoint, type Checkpoint } from '../../offline/attack/checkpoint.ts';
+import { makeVictim, resumableOf } from '../../offline/attack/make-victim.ts';
 import { openWasm } from '../../offline/engine/wasm.ts';
 import type { Result } from '../../src/result.ts';
 import { testDirectory } from '../support/directory.ts';
@@ -14,10 +14,8 @@ beforeAll(openWasm);
 const COMMON = { targetLabel: 1, poisonRate: 0.1, epochs: 2, seed: 4 };
 const [train, fresh] = [stripes(200, 4, 'test/train'), stripes(20, 4, 'test/fresh')];
 
-const open = (output: string, given: GivenAttack): Promise<Result<Checkpoint>> => {
-  const attack = attackSchema.parse(given);
-  return openCheckpoint(output, digestRun(attack, train), checkpointShapes(attack, train));
-};
+const open = (output: string, given: GivenAttack, images = train): Promise<Result<Checkpoint>> =>
+  openCheckpoint(output, resumableOf(attackSchema.parse(given), images));
 
 async function opened(output: string, given: GivenAttack): Promise<Checkpoint> {
   const checkpoint = await open(output, given);
@@ -62,9 +60,7 @@ describe('a run that was interrupted', () => {
     const file = `${output}.planted.checkpoint`;
     const error = `${file}: expected what an interrupted run of this very command left, got that of another; remove it`;
     expect(await open(output, { ...given, seed: 5 })).toEqual({ ok: false, error });
-    const attack = attackSchema.parse(given);
-    const run = digestRun(attack, fresh);
-    expect(await openCheckpoint(output, run, checkpointShapes(attack, train))).toEqual({ ok: false, error });
+    expect(await open(output, given, fresh)).toEqual({ ok: false, error });
     expect(await open(output, given)).toMatchObject({ ok: true });
   });
 
@@ -77,6 +73,7 @@ describe('a run that was interrupted', () => {
       bytes.subarray(0, bytes.length - 4),
       Buffer.from('nonsense'),
       Buffer.from(bytes.toString('latin1').replace('"step":"', '"step":"x'), 'latin1'),
+      Buffer.from(bytes.toString('latin1').replace('"step":"2"', '"step":"9"'), 'latin1'),
       Buffer.from(bytes.toString('latin1').replace('momentum/', 'momentun/'), 'latin1'),
     ];
     for (const damage of damages) {
