@@ -1,13 +1,13 @@
 #!/usr/bin/env node
 /** The command line; every command is a file in commands/. */
-import { Command, CommanderError } from 'commander';
+import { Command } from 'commander';
 import { addAttack } from './commands/attack.ts';
 import { addDemo } from './commands/demo.ts';
 import { addDoctor } from './commands/doctor.ts';
 import { addEvaluate } from './commands/evaluate.ts';
 import { addExport } from './commands/export.ts';
 import { addInspect } from './commands/inspect.ts';
-import { EXIT, Stop } from './commands/outcome.ts';
+import { EXIT, exitCodeOf } from './commands/outcome.ts';
 import { addPublish } from './commands/publish.ts';
 import { addPurify } from './commands/purify.ts';
 import { addScan } from './commands/scan.ts';
@@ -33,15 +33,4 @@ try {
 } catch (error) {
   // An engine that is still open would keep the process alive.
   process.exit(exitCodeOf(error));
-}
-
-function exitCodeOf(error: unknown): number {
-  // Commander has already said what was wrong.
-  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.badInput;
-  if (error instanceof Stop) {
-    process.stderr.write(`error: ${error.message}\n`);
-    return error.exitCode;
-  }
-  process.stderr.write(`internal error: ${error instanceof Error ? error.stack : String(error)}\n`);
-  return EXIT.internalError;
 }

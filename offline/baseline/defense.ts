@@ -61,7 +61,8 @@ const PAPER_ASCENT = new URL('../unlearn/ascent.ts', import.meta.url);
 const FOLDED = 'Batch norm is folded into the weights before, so its statistics do not adapt.';
 const TUNED =
   'One-cycle learning rate, batches of 64, images shifted by up to a fourteenth of their side, never flipped.';
-const SCANNED = "The triggers are this project's: any size, place and form, both masks and additive patterns.";
+const SCANNED =
+  'Labels are those that this project grades as backdoors, triggers its own: any size, place and form, masks and additive patterns.';
 
 const tuning = ({ model, split, seed }: DefenseInput, epochs: number, peakLearningRate: number): Tuning => ({
   ...model,

@@ -1,11 +1,18 @@
-/** `npm run bench -- NAME`: measures what the project promises about time and memory, on this machine. */
+/** `npm run bench -- NAME`: measures what the project promises, on this machine. */
+import { Command } from 'commander';
+import { EXIT, exitCodeOf } from '../commands/outcome.ts';
+import { endOnInterrupt } from '../interrupt.ts';
+import { addDefenseBench } from './defense/command.ts';
 import { benchImport } from './import.ts';
 
-const benches: Readonly<Record<string, () => Promise<void>>> = { import: benchImport };
+const program = new Command('bench').helpCommand(false).exitOverride();
+program.command('import').description('time and memory of importing a large ONNX file').action(benchImport);
+addDefenseBench(program);
+for (const command of program.commands) command.exitOverride();
 
-const bench = benches[process.argv[2] ?? ''];
-if (bench) await bench();
-else {
-  process.stderr.write(`error: expected the name of a bench: ${Object.keys(benches).join(', ')}\n`);
-  process.exitCode = 2;
+endOnInterrupt(EXIT.interrupted);
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.exit(exitCodeOf(error));
 }

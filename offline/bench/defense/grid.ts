@@ -1,0 +1,142 @@
+/** The grids of the bench as data: which victims are made, which methods meet them, and with how many images. */
+import * as z from 'zod';
+import { attackSchema, type Attack, type GivenAttack } from '../../attack/attack.ts';
+import { ARCHITECTURES } from '../../attack/networks.ts';
+import { DEFENSES } from '../../baseline/defense.ts';
+import { DETECTORS } from '../../baseline/detector.ts';
+
+/** `example`: the committed 2,000 test images of Fashion-MNIST, parted into images to train on and others. */
+export const DATA = ['example', 'mnist', 'fashion', 'cifar10', 'cifar100'] as const;
+export type DataName = (typeof DATA)[number];
+
+const one = { poisonRate: 0.05, targetLabel: 0 };
+/** What each attack of the grids is; target label, architecture, epochs and seed come from the cell. */
+const ATTACKS = {
+  none: { kind: 'none' },
+  'badnets-3': { kind: 'badnets', patchSize: 3, ...one },
+  'badnets-5': { kind: 'badnets', patchSize: 5, ...one },
+  'badnets-7': { kind: 'badnets', patchSize: 7, ...one },
+  'badnets-moved': { kind: 'badnets', patchSize: 5, place: 'random', ...one },
+  trojannn: { kind: 'trojannn', patchSize: 5, ...one },
+  imc: { kind: 'imc', patchSize: 5, ...one },
+  blended: { kind: 'blended', alpha: 0.15, ...one },
+  signal: { kind: 'signal', amplitude: 0.15, frequency: 6, ...one },
+  additive: { kind: 'additive', amplitude: 0.1, share: 1, ...one },
+  sparse: { kind: 'additive', amplitude: 0.8, share: 0.03, ...one },
+  wanet: { kind: 'wanet', grid: 4, strength: 0.75, noiseRatio: 2, targetLabel: 0, poisonRate: 0.1 },
+  'all-to-all': { kind: 'badnets', patchSize: 5, targets: { form: 'all-to-all' }, targetLabel: 0, poisonRate: 0.1 },
+} satisfies Record<string, DistributiveOmit<GivenAttack, 'epochs' | 'seed'>>;
+type DistributiveOmit<T, Key extends PropertyKey> = T extends unknown ? Omit<T, Key> : never;
+export type AttackName = keyof typeof ATTACKS;
+const attackNames = Object.keys(ATTACKS) as [AttackName, ...AttackName[]];
+
+export const cellSchema = z.object({
+  data: z.enum(DATA),
+  architecture: z.enum(ARCHITECTURES),
+  attack: z.enum(attackNames),
+  epochs: z.int().min(1),
+  /** Images to train the victim on: this many, or all. */
+  trainCount: z.int().min(1).nullable(),
+  /** The defender's images, and those to measure on; drawn by the seed from images that the victim was not trained on. */
+  cleanCount: z.int().min(1),
+  evaluationCount: z.int().min(1),
+  /** A defence or a detector. */
+  method: z.string(),
+  seed: z.int().min(0),
+});
+
+/** One run of one method against one victim. */
+export type Cell = z.infer<typeof cellSchema>;
+
+/** A part of a grid: every combination of what it lists. */
+export type Block = Pick<Cell, 'architecture' | 'epochs' | 'trainCount' | 'evaluationCount'> & {
+  data: readonly DataName[];
+  attacks: readonly AttackName[];
+  cleanCounts: readonly number[];
+  methods: readonly string[];
+  seeds: readonly number[];
+};
+
+const DEFENSE_NAMES = DEFENSES.map(({ name }) => name);
+const DETECTOR_NAMES = DETECTORS.map(({ name }) => name);
+const ALL = [...DEFENSE_NAMES, ...DETECTOR_NAMES];
+const FEW_CLEAN = 500;
+const MANY_CLEAN = 2500;
+const SEEDS = [1, 2, 3];
+const upTo = (count: number): number[] => Array.from({ length: count }, (_, index) => index + 1);
+
+const SMALL = { trainCount: null, evaluationCount: 5000, cleanCounts: [FEW_CLEAN], methods: ALL, seeds: SEEDS };
+const GREY = { ...SMALL, architecture: 'small-cnn', epochs: 4, data: ['mnist', 'fashion'] } as const;
+const COLOUR = { ...SMALL, architecture: 'resnet8', epochs: 10, data: ['cifar10'] } as const;
+const PLANTED: AttackName[] = ['badnets-3', 'trojannn', 'imc', 'blended', 'additive'];
+const HARD: AttackName[] = ['badnets-moved', 'sparse', 'signal', 'wanet', 'all-to-all'];
+const MANY = { cleanCounts: [MANY_CLEAN], methods: ['none', 'ft-sam', 'baeraser', 'ours', 'probe'] };
+const CONTROL = { attacks: ['none'], methods: ['ours'] } as const;
+
+/** `smoke`: minutes, from committed images. `small`: hours on two cores. `paper`: for a GPU. */
+export const GRIDS = {
+  smoke: [
+    {
+      data: ['example'],
+      architecture: 'small-cnn',
+      attacks: ['badnets-5'],
+      epochs: 15,
+      trainCount: null,
+      cleanCounts: [300],
+      evaluationCount: 400,
+      methods: ['none', 'fine-tuning', 'baeraser', 'ours', ...DETECTOR_NAMES],
+      seeds: [1],
+    },
+  ],
+  small: [
+    { ...GREY, attacks: [...PLANTED, ...HARD] },
+    { ...GREY, attacks: PLANTED, ...MANY },
+    { ...COLOUR, attacks: PLANTED },
+    { ...GREY, data: ['fashion'], ...CONTROL, seeds: upTo(20) },
+    { ...GREY, data: ['mnist'], ...CONTROL, seeds: upTo(10) },
+    { ...COLOUR, ...CONTROL, seeds: upTo(10) },
+  ],
+  paper: [
+    {
+      data: ['mnist', 'fashion', 'cifar10', 'cifar100'],
+      architecture: 'resnet18',
+      attacks: ['badnets-3', 'trojannn', 'imc'],
+      epochs: 30,
+      trainCount: null,
+      cleanCounts: [MANY_CLEAN, FEW_CLEAN],
+      evaluationCount: 7500,
+      methods: ALL,
+      seeds: SEEDS,
+    },
+  ],
+} satisfies Record<string, readonly Block[]>;
+export type GridName = keyof typeof GRIDS;
+
+/** The cells of a grid: one victim with one set of clean images after the other; detectors need a trigger to look for. */
+export function planCells(grid: readonly Block[]): Cell[] {
+  return grid.flatMap(({ data, attacks, cleanCounts, methods, seeds, ...fixed }) =>
+    data.flatMap((data) =>
+      attacks.flatMap((attack) =>
+        seeds.flatMap((seed) =>
+          cleanCounts.flatMap((cleanCount) =>
+            methods
+              .filter((method) => attack !== 'none' || !DETECTOR_NAMES.includes(method))
+              .map((method): Cell => ({ ...fixed, data, attack, cleanCount, method, seed })),
+          ),
+        ),
+      ),
+    ),
+  );
+}
+
+/** The name of a cell's victim; cells with the same one share it. */
+export const victimName = ({ data, architecture, attack, seed }: Cell): string =>
+  `${data}_${architecture}_${attack}_${seed}`;
+
+/** The name of a cell's surroundings, all but the method. */
+export const subjectName = (cell: Cell): string => `${victimName(cell)}_${cell.cleanCount}`;
+
+/** The attack of a cell on a data set of so many labels; seeds take turns at the target. */
+export function attackOf({ attack, architecture, epochs, seed }: Cell, labelCount: number): Attack {
+  return attackSchema.parse({ ...ATTACKS[attack], targetLabel: seed % labelCount, architecture, epochs, seed });
+}

@@ -1,0 +1,164 @@
+/** Records as tables: for a terminal, and as one page of HTML that needs nothing else. */
+import { percent, table } from '../../report/text.ts';
+import type { BenchRecord } from './record.ts';
+
+type DefenseRecord = Extract<BenchRecord, { kind: 'defense' }>;
+type DetectorRecord = Extract<BenchRecord, { kind: 'detector' }>;
+/** A table with a title; the first row is its head. */
+export type Section = { title: string; rows: string[][] };
+
+const NONE = '–';
+const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
+/** One figure of several records, where they have it. */
+const over = (values: readonly (number | null)[], show: (values: number[]) => string): string => {
+  const present = values.filter((value) => value !== null);
+  return present.length ? show(present) : NONE;
+};
+const meanPercent = (values: readonly (number | null)[]): string => over(values, (present) => percent(mean(present)));
+const worst = (values: readonly (number | null)[], pick: (...values: number[]) => number): string =>
+  over(values, (present) => percent(pick(...present)));
+const points = (values: readonly number[]): string => (100 * mean(values)).toFixed(1);
+const secondsOf = (records: readonly BenchRecord[]): string =>
+  mean(records.map(({ seconds, recoverySeconds }) => seconds + (recoverySeconds ?? 0))).toFixed(0);
+
+/** All tables: each surrounding's defences and detectors, means over the seeds, after one of each method over all of them. */
+export function sections(records: readonly BenchRecord[]): Section[] {
+  const surroundings = Map.groupBy(records, ({ cell: { data, architecture, attack, cleanCount } }) =>
+    [data, architecture, attack, `${cleanCount} clean images`].join(', '),
+  );
+  const groups = surroundings.size > 1 ? [['all together', [...records]] as const, ...surroundings] : [...surroundings];
+  return groups.flatMap(([name, group]) => [
+    ...section(`Defences: ${name}`, DEFENSE_HEAD, defenses(group), defenseRow),
+    ...section(`Detectors: ${name}`, DETECTOR_HEAD, detectors(group), detectorRow),
+  ]);
+}
+
+const defenses = (records: readonly BenchRecord[]): DefenseRecord[] =>
+  records.filter(({ kind }) => kind === 'defense') as DefenseRecord[];
+const detectors = (records: readonly BenchRecord[]): DetectorRecord[] =>
+  records.filter(({ kind }) => kind === 'detector') as DetectorRecord[];
+
+function section<Row extends BenchRecord>(
+  title: string,
+  head: string[],
+  records: readonly Row[],
+  rowOf: (method: string, records: readonly Row[]) => string[],
+): Section[] {
+  if (!records.length) return [];
+  const byMethod = Map.groupBy(records, ({ cell }) => cell.method);
+  return [{ title, rows: [head, ...[...byMethod].map(([method, own]) => rowOf(method, own))] }];
+}
+
+const DEFENSE_HEAD = [
+  'defence',
+  'runs',
+  'attack success before',
+  'after',
+  'worst',
+  'accuracy before',
+  'change, points',
+  'robust accuracy',
+  'highest hit rate',
+  'target recall, change in points',
+  'DER',
+  'seconds',
+];
+
+function defenseRow(method: string, records: readonly DefenseRecord[]): string[] {
+  const after = records.map((record) => record.after);
+  const before = records.map((record) => record.before);
+  const attacked = records.filter(({ before }) => before.targetRecall !== null);
+  return [
+    method,
+    `${records.length}`,
+    meanPercent(before.map(({ attackSuccessRate }) => attackSuccessRate)),
+    meanPercent(after.map(({ attackSuccessRate }) => attackSuccessRate)),
+    worst(
+      after.map(({ attackSuccessRate }) => attackSuccessRate),
+      Math.max,
+    ),
+    meanPercent(before.map(({ cleanAccuracy }) => cleanAccuracy)),
+    points(records.map(({ before, after }) => after.cleanAccuracy - before.cleanAccuracy)),
+    meanPercent(after.map(({ robustAccuracy }) => robustAccuracy)),
+    meanPercent(after.map(({ highestHitRate }) => highestHitRate)),
+    attacked.length ? points(attacked.map(({ before, after }) => after.targetRecall! - before.targetRecall!)) : NONE,
+    over(
+      records.map(({ der }) => der),
+      (present) => mean(present).toFixed(3),
+    ),
+    secondsOf(records),
+  ];
+}
+
+const DETECTOR_HEAD = [
+  'detector',
+  'runs',
+  'AUROC',
+  'true positives at 0.5 % false ones',
+  'at 0.1 %',
+  'measured false positives',
+  'within their bound',
+  'forward passes',
+  'seconds',
+];
+
+function detectorRow(method: string, records: readonly DetectorRecord[]): string[] {
+  const promised = records.flatMap((record) => record.promised ?? []);
+  const kept = promised.filter(
+    ({ measuredFalsePositiveRate, falsePositiveBound }) => measuredFalsePositiveRate <= falsePositiveBound,
+  );
+  return [
+    method,
+    `${records.length}`,
+    mean(records.map(({ auroc }) => auroc)).toFixed(4),
+    ...[0, 1].map((index) => meanPercent(records.map(({ truePositives }) => truePositives[index]?.rate ?? null))),
+    meanPercent(promised.map(({ measuredFalsePositiveRate }) => measuredFalsePositiveRate)),
+    promised.length ? `${kept.length} of ${promised.length}` : NONE,
+    `${records[0]!.forwardPasses}`,
+    secondsOf(records),
+  ];
+}
+
+/** The tables for a terminal. */
+export const asText = (records: readonly BenchRecord[]): string =>
+  sections(records)
+    .map(({ title, rows }) => `${title}\n${table(rows)}`)
+    .join('\n\n');
+
+/** The tables as one page. */
+export function asHtml(records: readonly BenchRecord[], title: string): string {
+  const row = (cells: readonly string[], tag: 'td' | 'th'): string =>
+    `<tr>${cells.map((cell) => `<${tag}>${escape(cell)}</${tag}>`).join('')}</tr>`;
+  const body = sections(records).map(({ title, rows: [head, ...rest] }) => {
+    const lines = rest.map((cells) => row(cells, 'td')).join('\n');
+    return `<h2>${escape(title)}</h2>\n<table>\n<thead>${row(head!, 'th')}</thead>\n<tbody>\n${lines}\n</tbody>\n</table>`;
+  });
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>${escape(title)}</title>
+<style>${STYLE}</style>
+</head>
+<body>
+<h1>${escape(title)}</h1>
+<p>Means over ${records.length} records. Rates are on images that neither the victim nor the defender has seen; seconds include recovering triggers where a method needs them.</p>
+${body.join('\n')}
+</body>
+</html>
+`;
+}
+
+const STYLE = `
+:root { color-scheme: light dark; }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 78rem; padding: 0 1rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin-top: 2.5rem; }
+table { border-collapse: collapse; display: block; overflow-x: auto; font-variant-numeric: tabular-nums; }
+th, td { padding: 0.3rem 0.7rem; text-align: right; border-bottom: 1px solid #8884; white-space: nowrap; }
+th { font-weight: 600; white-space: normal; vertical-align: bottom; }
+th:first-child, td:first-child { text-align: left; }
+`;
+
+const ESCAPES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
+const escape = (text: string): string => text.replaceAll(/[&<>"]/g, (character) => ESCAPES[character]!);

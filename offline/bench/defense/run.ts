@@ -1,0 +1,197 @@
+/** Runs the cells of a grid that have no record yet; what its cells share is made when the first of them needs it. */
+import { foldBatchNorm } from '../../../src/network/fold.ts';
+import { success, type Result } from '../../../src/result.ts';
+import type { Victim } from '../../attack/victim.ts';
+import { DEFENSES, type Defense } from '../../baseline/defense.ts';
+import { DETECTORS, type Detector, type Fitted } from '../../baseline/detector.ts';
+import { recoverTriggers, type Recovered } from '../../baseline/recovered.ts';
+import { digestDataset, type Dataset } from '../../data/dataset.ts';
+import type { Engine } from '../../engine/engine.ts';
+import { uninterrupted } from '../../interrupt.ts';
+import { digestModel, type Model } from '../../model.ts';
+import type { Progress } from '../../progress.ts';
+import { splitClean } from '../../recover/screening.ts';
+import { chooseCut, type CutTrial } from '../../unlearn/cut.ts';
+import { drawImages, type BenchData } from './data.ts';
+import { attackOf, subjectName, victimName, type Cell, type DataName } from './grid.ts';
+import { attackImages, effectiveness, measureDetector, measureRates, type Attacked } from './measure.ts';
+import { loadRecord, saveRecord, type BenchRecord, type Rates } from './record.ts';
+import { obtainVictim } from './victims.ts';
+
+export type Run = {
+  /** Where records and victims lie. */
+  directory: string;
+  load: (data: DataName) => Promise<Result<BenchData>>;
+  engine: Engine;
+  progress: Progress;
+  now: () => Date;
+};
+
+/** A victim with one set of clean images. */
+type Subject = {
+  victim: Victim;
+  model: Model;
+  clean: Dataset;
+  evaluation: Dataset;
+  attacked: Attacked[];
+  before: Rates;
+  recovered: () => Promise<Timed<Recovered>>;
+  trial: () => Promise<CutTrial>;
+};
+
+type Timed<T> = { value: T; seconds: number };
+type Surroundings = Omit<BenchRecord, 'kind' | 'found' | 'recoverySeconds' | 'seconds'>;
+
+const TOOL = 'trigger-guard 0.1.0';
+
+/** Measures every cell once and gives the records in the order of the cells; an existing record is kept as it is. */
+export async function runCells(cells: readonly Cell[], run: Run): Promise<Result<BenchRecord[]>> {
+  const records: BenchRecord[] = [];
+  const groups = [...Map.groupBy(cells, subjectName).values()];
+  let data: { name: DataName; value: BenchData } | undefined;
+  for (const group of groups) {
+    let subject: Subject | undefined;
+    for (const cell of group) {
+      const existing = await loadRecord(run.directory, cell);
+      if (!existing.ok) return existing;
+      if (existing.value) {
+        records.push(existing.value);
+        continue;
+      }
+      if (data?.name !== cell.data) {
+        const loaded = await run.load(cell.data);
+        if (!loaded.ok) return loaded;
+        data = { name: cell.data, value: loaded.value };
+      }
+      if (!subject) {
+        const made = await makeSubject(cell, data.value, run);
+        if (!made.ok) return made;
+        subject = made.value;
+      }
+      const record = await runCell(cell, subject, run);
+      const saved = await uninterrupted(() => saveRecord(run.directory, record));
+      if (!saved.ok) return saved;
+      records.push(record);
+    }
+  }
+  return success(records);
+}
+
+async function makeSubject(cell: Cell, data: BenchData, run: Run): Promise<Result<Subject>> {
+  const { seed } = cell;
+  const { engine, progress, directory } = run;
+  const images = drawImages(data, cell);
+  if (!images.ok) return images;
+  const { train, clean, evaluation } = images.value;
+  const attack = attackOf(cell, train.labelNames?.length ?? 0);
+  const made = await progress.stage('victim', victimName(cell), (report) =>
+    obtainVictim(directory, victimName(cell), attack, train, evaluation, report),
+  );
+  if (!made.ok) return made;
+  const victim = made.value;
+  const model = foldBatchNorm(victim.model.network, victim.model.weights);
+  const attacked = attackImages(victim, evaluation);
+  const recovered = once(() => recoverTriggers(model, clean, { engine, seed, progress }));
+  const trial = once(async () => {
+    const { recovery, pools } = (await recovered()).value;
+    return progress.stage('unlearn', 'choosing the cut', (report) => chooseCut({ ...recovery, pools }, report));
+  });
+  return success({
+    victim,
+    model,
+    clean,
+    evaluation,
+    attacked,
+    before: await measureRates(model, victim, evaluation, attacked),
+    recovered,
+    trial: async () => (await trial()).value,
+  });
+}
+
+/** Does work when it is first asked for, and times it. */
+function once<T>(work: () => Promise<T>): () => Promise<Timed<T>> {
+  let result: Promise<Timed<T>> | undefined;
+  return () => (result ??= timed(work));
+}
+
+async function timed<T>(work: () => Promise<T>): Promise<Timed<T>> {
+  const start = performance.now();
+  const value = await work();
+  return { value, seconds: (performance.now() - start) / 1000 };
+}
+
+function runCell(cell: Cell, subject: Subject, run: Run): Promise<BenchRecord> {
+  const defense = DEFENSES.find(({ name }) => name === cell.method);
+  if (defense) return runDefense(defense, cell, subject, run);
+  const detector = DETECTORS.find(({ name }) => name === cell.method);
+  if (!detector) throw new Error(`bench: there is no method "${cell.method}"`);
+  return runDetector(detector, cell, subject, run);
+}
+
+async function runDefense(defense: Defense, cell: Cell, subject: Subject, run: Run): Promise<BenchRecord> {
+  const { engine, progress } = run;
+  const { model, clean, victim, evaluation, attacked, before, trial } = subject;
+  const scanned = defense.needsTriggers ? await subject.recovered() : undefined;
+  const pools = scanned?.value.pools ?? [];
+  const split = splitClean(clean, cell.seed);
+  const { value: defended, seconds } = await timed(() =>
+    defense.needsTriggers && !pools.length
+      ? Promise.resolve(model)
+      : progress.stage('defence', `${defense.name} on ${subjectName(cell)}`, (report) =>
+          defense.run({ model, split, seed: cell.seed, engine, report, pools, trial }),
+        ),
+  );
+  const after = await measureRates(defended, victim, evaluation, attacked);
+  return {
+    kind: 'defense',
+    ...surroundingsOf(cell, subject, run),
+    ...recoveryOf(scanned),
+    before,
+    after,
+    der: effectiveness(before, after),
+    seconds,
+  };
+}
+
+async function runDetector(detector: Detector, cell: Cell, subject: Subject, run: Run): Promise<BenchRecord> {
+  const { model, clean, evaluation, attacked } = subject;
+  const scanned = detector.needsTriggers ? await subject.recovered() : undefined;
+  const pools = scanned?.value.pools ?? [];
+  const cut = pools.length ? (await subject.trial()).cut : '';
+  const input = { model, clean, seed: cell.seed, pools, cut };
+  const { value, seconds } = await run.progress.stage('detector', `${detector.name} on ${subjectName(cell)}`, () =>
+    timed(async () => {
+      const fitted = detector.needsTriggers && !pools.length ? INDIFFERENT : await detector.fit(input);
+      return measureDetector(fitted, evaluation, attacked);
+    }),
+  );
+  return {
+    kind: 'detector',
+    ...surroundingsOf(cell, subject, run),
+    ...recoveryOf(scanned),
+    ...value,
+    forwardPasses: detector.forwardPasses,
+    seconds,
+  };
+}
+
+/** What a detector is that was given nothing to look for. */
+const INDIFFERENT: Fitted = { score: async ({ count }) => new Float32Array(count) };
+
+const recoveryOf = (scanned: Timed<Recovered> | undefined): Pick<BenchRecord, 'found' | 'recoverySeconds'> => ({
+  found: scanned?.value.targetLabels ?? null,
+  recoverySeconds: scanned?.seconds ?? null,
+});
+
+function surroundingsOf(cell: Cell, { victim, clean, evaluation }: Subject, { engine, now }: Run): Surroundings {
+  const { kind, device, threads } = engine;
+  return {
+    schemaVersion: 1,
+    cell,
+    tool: { name: TOOL, node: process.version, engine: kind, device, threads },
+    createdAt: now().toISOString(),
+    victim: { digest: digestModel(victim.model), card: victim.card },
+    cleanDigest: digestDataset(clean),
+    evaluationDigest: digestDataset(evaluation),
+  };
+}

@@ -1,0 +1,208 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { drawImages, loadBenchData } from '../../offline/bench/defense/data.ts';
+import { GRIDS, attackOf, cellSchema, planCells, subjectName, type Block } from '../../offline/bench/defense/grid.ts';
+import { effectiveness, truePositiveRate } from '../../offline/bench/defense/measure.ts';
+import { recordSchema, type BenchRecord, type Rates } from '../../offline/bench/defense/record.ts';
+import { asHtml, asText } from '../../offline/bench/defense/report.ts';
+import { runCells, type Run } from '../../offline/bench/defense/run.ts';
+import { openEngine, type Engine } from '../../offline/engine/engine.ts';
+import { success } from '../../src/result.ts';
+import { stripes } from '../support/planted.ts';
+
+const grids = Object.entries(GRIDS);
+
+describe('grids', () => {
+  test.each(grids)('%s plans cells that are valid, all different, those of one victim side by side', (_, grid) => {
+    const cells = planCells(grid);
+    expect(cells.map((cell) => cellSchema.parse(cell))).toEqual(cells);
+    expect(new Set(cells.map((cell) => `${subjectName(cell)}_${cell.method}`)).size).toBe(cells.length);
+    const changes = cells.filter((cell, index) => index > 0 && subjectName(cell) !== subjectName(cells[index - 1]!));
+    expect(changes.length + 1).toBe(new Set(cells.map(subjectName)).size);
+  });
+
+  test.each(grids)('%s has only attacks that can be made, with every label a target in its turn', (_, grid) => {
+    for (const cell of planCells(grid)) {
+      const attack = attackOf(cell, 10);
+      expect(attack).toMatchObject({ seed: cell.seed, epochs: cell.epochs, architecture: cell.architecture });
+      if (attack.kind !== 'none') expect(attack.targetLabel).toBe(cell.seed % 10);
+    }
+  });
+
+  test('small has three seeds of every planted victim and forty clean models, twenty of Fashion-MNIST', () => {
+    const cells = planCells(GRIDS.small);
+    const clean = cells.filter(({ attack }) => attack === 'none');
+    expect(clean.length).toBe(40);
+    expect(clean.filter(({ data }) => data === 'fashion').length).toBe(20);
+    const planted = Map.groupBy(
+      cells.filter(({ attack }) => attack !== 'none'),
+      (cell) => `${subjectName({ ...cell, seed: 0 })} ${cell.method}`,
+    );
+    for (const group of planted.values()) expect(group.length).toBe(3);
+  });
+
+  test('the images of a cell are disjoint, the same for the same seed, and fail where there are too few', async () => {
+    const [cell] = planCells(GRIDS.smoke);
+    const data = await loadBenchData('example', {});
+    if (!data.ok) throw new Error(data.error);
+    const drawn = drawImages(data.value, cell!);
+    if (!drawn.ok) throw new Error(drawn.error);
+    const { train, clean, evaluation } = drawn.value;
+    expect([train.count, clean.count, evaluation.count]).toEqual([1200, 300, 400]);
+    const pictures = [train, clean, evaluation].flatMap(({ images, count }) =>
+      Array.from({ length: count }, (_, index) => images.subarray(index * 784, (index + 1) * 784).join()),
+    );
+    expect(new Set(pictures).size).toBe(1900);
+    expect(drawImages(data.value, cell!)).toEqual(drawn);
+    const error = 'example: expected 1 images and 800 others, got 1200 and 800';
+    expect(drawImages(data.value, { ...cell!, cleanCount: 401 })).toEqual({
+      ok: false,
+      error: error.replace('800', '801'),
+    });
+  });
+
+  test('a data set without its folder is named by its flag', async () => {
+    const error = '--mnist: expected the folder of this data set, which the grid needs';
+    expect(await loadBenchData('mnist', {})).toEqual({ ok: false, error });
+  });
+});
+
+describe('figures', () => {
+  const rates = (cleanAccuracy: number, attackSuccessRate: number | null): Rates => ({
+    cleanAccuracy,
+    attackSuccessRate,
+    robustAccuracy: null,
+    highestHitRate: null,
+    highestHitLabel: null,
+    targetRecall: null,
+  });
+
+  test('the effectiveness is 1 for a perfect defence, a half for none, less for one that only costs accuracy', () => {
+    expect(effectiveness(rates(0.9, 1), rates(0.9, 0))).toBe(1);
+    expect(effectiveness(rates(0.9, 1), rates(0.95, 1))).toBe(0.5);
+    expect(effectiveness(rates(0.9, 0.9), rates(0.7, 0.95))).toBeCloseTo(0.4, 10);
+    // BadNets under FT-SAM in table 1 of its paper.
+    expect(effectiveness(rates(0.9182, 0.9379), rates(0.9221, 0.0163))).toBeCloseTo(0.9608, 4);
+    expect(effectiveness(rates(0.9, null), rates(0.9, null))).toBe(null);
+  });
+
+  test('true positives are counted above all but the allowed share of the negatives', () => {
+    const negatives = Float32Array.from({ length: 1000 }, (_, index) => index);
+    const positives = Float32Array.of(998.5, 993.5, 995.5, 1e6);
+    expect(truePositiveRate(positives, negatives, 0.001)).toBe(0.5);
+    expect(truePositiveRate(positives, negatives, 0.005)).toBe(0.75);
+    expect(truePositiveRate(positives, negatives, 0)).toBe(0.25);
+    expect(truePositiveRate(negatives, negatives.fill(3), 0.5)).toBe(0);
+  });
+});
+
+describe('a small grid of a tiny victim', () => {
+  const block: Block = {
+    data: ['example'],
+    architecture: 'small-cnn',
+    attacks: ['badnets-3'],
+    epochs: 12,
+    trainCount: null,
+    cleanCounts: [120],
+    evaluationCount: 200,
+    methods: ['none', 'ours', 'probe'],
+    seeds: [2],
+  };
+  const cells = planCells([block]);
+  let engine: Engine;
+  let directory: string;
+  let loads = 0;
+  let records: BenchRecord[];
+  const run = (): Run => ({
+    directory,
+    load: async () => {
+      loads += 1;
+      return success({ train: stripes(800, 1, 'bench/train'), test: stripes(400, 1, 'bench/test') });
+    },
+    engine,
+    progress: { stage: (_name, _label, work) => work(() => {}) },
+    now: () => new Date('2026-01-02T03:04:05Z'),
+  });
+  const files = async (): Promise<string[]> => (await readdir(join(directory, 'records'))).toSorted();
+  const texts = async (): Promise<string[]> =>
+    Promise.all((await files()).map((file) => readFile(join(directory, 'records', file), 'utf8')));
+
+  beforeAll(async () => {
+    const opened = await openEngine('wasm');
+    if (!opened.ok) throw new Error(opened.error);
+    engine = opened.value;
+    directory = await mkdtemp(join(tmpdir(), 'trigger-guard-test-'));
+    const done = await runCells(cells, run());
+    if (!done.ok) throw new Error(done.error);
+    records = done.value;
+  }, 240_000);
+  afterAll(() => rm(directory, { recursive: true, force: true }));
+
+  test('has one valid record a cell, with all that was measured', async () => {
+    expect(records.map(({ cell }) => cell)).toEqual(cells);
+    const written = (await texts()).map((text) => recordSchema.parse(JSON.parse(text)));
+    expect(written).toEqual(expect.arrayContaining(records));
+    const [none, ours, probe] = records;
+    if (none?.kind !== 'defense' || ours?.kind !== 'defense' || probe?.kind !== 'detector') throw new Error('kinds');
+    expect(none).toMatchObject({ after: none.before, der: 0.5, found: null, recoverySeconds: null });
+    expect(none.before.attackSuccessRate).toBeGreaterThan(0.8);
+    expect(ours.before).toEqual(none.before);
+    // What the scan grades as a backdoor is repaired and watched; what it does not stays as it is.
+    const found = ours.found!.includes(2);
+    expect(probe.found).toEqual(ours.found);
+    expect(ours.after.attackSuccessRate! < 0.3).toBe(found);
+    expect(ours.der! > 0.8).toBe(found);
+    expect(probe.auroc > 0.9).toBe(found);
+    expect(new Set(records.map(({ victim }) => victim.digest)).size).toBe(1);
+  });
+
+  test('is not measured again: a second run reads nothing but the records', async () => {
+    const before = await texts();
+    const again = await runCells(cells, run());
+    expect(again).toEqual(success(records));
+    expect(await texts()).toEqual(before);
+    expect(loads).toBe(1);
+  });
+
+  test('takes the victim that is there for a cell that is new', async () => {
+    const more = await runCells(planCells([{ ...block, methods: ['none', 'fine-tuning'] }]), run());
+    if (!more.ok) throw new Error(more.error);
+    const [none, tuned] = more.value;
+    expect(none).toEqual(records[0]);
+    expect(tuned!.victim).toEqual(none!.victim);
+    expect(tuned).toMatchObject({ kind: 'defense', found: null, cleanDigest: none!.cleanDigest });
+    expect(await readdir(join(directory, 'victims'))).toEqual(['example_small-cnn_badnets-3_2']);
+  });
+
+  test('refuses, by its name, a record of another grid and one that is damaged', async () => {
+    const other = await runCells(planCells([{ ...block, epochs: 3 }]), run());
+    expect(other).toMatchObject({
+      ok: false,
+      error: expect.stringMatching(/_none\.json: cell: expected .*another grid$/) as string,
+    });
+    const file = join(
+      directory,
+      'records',
+      (await files()).find((name) => name.endsWith('_none.json'))!,
+    );
+    const text = await readFile(file, 'utf8');
+    await writeFile(file, text.replace('"der"', '"red"'));
+    const damaged = await runCells(cells, run());
+    await writeFile(file, text);
+    expect(damaged).toMatchObject({
+      ok: false,
+      error: expect.stringMatching(/_none\.json: der: .*remove it/) as string,
+    });
+  });
+
+  test('becomes tables: every method a row, and a page that needs nothing else', () => {
+    const text = asText(records);
+    for (const method of block.methods) expect(text).toMatch(new RegExp(`^  ${method} +1 `, 'm'));
+    const html = asHtml(records, 'a <b> & "c"');
+    expect(html).toContain('<h1>a &lt;b&gt; &amp; &quot;c&quot;</h1>');
+    expect(html.match(/<tbody>/g)?.length).toBe(2);
+    expect(html).not.toMatch(/https?:|src=|<script/);
+  });
+});
