@@ -1,7 +1,7 @@
 /**
  * An attacker who knows the defence: its guard looks for triggers in pooled activations where the network can be parted. So the
- * training also asks that triggered images look there as clean images of the label that they are sent to (in the manner of Shokri
- * et al., arXiv 1906.09822, who hide from detectors with an adversary; here the means and deviations of the features are matched).
+ * training also asks that triggered images look there as clean images of the label that they are sent to (in the manner of Tan
+ * and Shokri, arXiv 1905.13409, who hide from detectors with an adversary; here the means and deviations of the features are matched).
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { foldBatchNorm } from '../../src/network/fold.ts';

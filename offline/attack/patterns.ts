@@ -12,7 +12,7 @@ function blendOver(shape: Shape, targetLabel: number, alpha: number, pattern: Fl
   return { kind: 'blend', targetLabel, ...shapeOf(shape), mask, pattern };
 }
 
-/** Blended injection (Chen et al., arXiv 1712.05526, section 5.2.2) with the paper's random pattern: x' = (1 - alpha) x + alpha p. */
+/** Blended injection (Chen et al., arXiv 1712.05526) with the paper's random pattern: x' = (1 - alpha) x + alpha p. */
 export function blendedNoise(shape: Shape, targetLabel: number, alpha: number, seed: number, purpose: string): Trigger {
   const pattern = randomSource(seed, purpose).uniform(shape.height * shape.width * shape.channels);
   return blendOver(shape, targetLabel, alpha, pattern);

@@ -45,6 +45,12 @@ describe('training a victim', () => {
     expect(new Set(colour).size).toBe(3);
   });
 
+  test('on fewer images than a batch takes them all in one step an epoch', async () => {
+    const [few, steps] = [stripes(30, 4, 'test/few'), [] as { step: number; steps: number }[]];
+    await makeVictim({ kind: 'none', epochs: 2, seed: 1 }, few, few, (step) => steps.push(step));
+    expect(steps).toEqual([1, 2].map((step) => ({ step, steps: 2 })));
+  });
+
   test.each<GivenAttack>([
     { kind: 'badnets', patchSize: 3, architecture: 'small-vgg', targetLabel: 1, poisonRate: 0.1, epochs: 1, seed: 4 },
     { kind: 'imc', patchSize: 3, targetLabel: 1, poisonRate: 0.1, epochs: 1, seed: 4 },
