@@ -6,7 +6,7 @@ import { drawImages, loadBenchData } from '../../offline/bench/defense/data.ts';
 import { GRIDS, attackOf, cellSchema, planCells, subjectName, type Block } from '../../offline/bench/defense/grid.ts';
 import { effectiveness, truePositiveRate } from '../../offline/bench/defense/measure.ts';
 import { recordSchema, type BenchRecord, type Rates } from '../../offline/bench/defense/record.ts';
-import { asHtml, asText } from '../../offline/bench/defense/report.ts';
+import { asHtml, asText, sections } from '../../offline/bench/defense/report.ts';
 import { runCells, type Run } from '../../offline/bench/defense/run.ts';
 import { openEngine, type Engine } from '../../offline/engine/engine.ts';
 import { success } from '../../src/result.ts';
@@ -203,6 +203,31 @@ describe('a small grid of a tiny victim', () => {
     const html = asHtml(records, 'a <b> & "c"');
     expect(html).toContain('<h1>a &lt;b&gt; &amp; &quot;c&quot;</h1>');
     expect(html.match(/<tbody>/g)?.length).toBe(2);
+    expect(html.match(/<dt>/g)?.length).toBe(3);
     expect(html).not.toMatch(/https?:|src=|<script/);
+  });
+
+  test('shows means, the worst, and which labels were graded backdoors', () => {
+    const [, ours] = records;
+    if (ours?.kind !== 'defense') throw new Error('kinds');
+    const change = (cleanAccuracy: number, attackSuccessRate: number, targetRecall: number): Partial<typeof ours> => ({
+      before: { ...ours.before, cleanAccuracy: 0.9, attackSuccessRate: 1, targetRecall: 0.8 },
+      after: {
+        ...ours.after,
+        cleanAccuracy,
+        attackSuccessRate,
+        targetRecall,
+        robustAccuracy: 0.5,
+        highestHitRate: 0.25,
+      },
+    });
+    const [section] = sections([
+      { ...ours, ...change(0.88, 0.01, 0.8), found: [2], der: 0.9, seconds: 5, recoverySeconds: 10 },
+      { ...ours, ...change(0.9, 0.03, 0.7), found: [1, 2], der: 0.95, seconds: 7, recoverySeconds: 10 },
+    ]);
+    const found = ['2 of 2', '1 of 2'];
+    const figures = ['100.0 %', '2.0 %', '3.0 %', '90.0 %', '-1.0', '-2.0', '50.0 %', '25.0 %', '-5.0', '-10.0'];
+    expect(section!.rows[1]).toEqual(['ours', '2', ...found, ...figures, '0.925', '16']);
+    expect(section!.rows[0]!.length).toBe(section!.rows[1]!.length);
   });
 });

@@ -1,4 +1,7 @@
 /** Records as tables: for a terminal, and as one page of HTML that needs nothing else. */
+import { targetLabels } from '../../attack/attack.ts';
+import { DEFENSES } from '../../baseline/defense.ts';
+import { DETECTORS } from '../../baseline/detector.ts';
 import { percent, table } from '../../report/text.ts';
 import type { BenchRecord } from './record.ts';
 
@@ -15,9 +18,8 @@ const over = (values: readonly (number | null)[], show: (values: number[]) => st
   return present.length ? show(present) : NONE;
 };
 const meanPercent = (values: readonly (number | null)[]): string => over(values, (present) => percent(mean(present)));
-const worst = (values: readonly (number | null)[], pick: (...values: number[]) => number): string =>
-  over(values, (present) => percent(pick(...present)));
-const points = (values: readonly number[]): string => (100 * mean(values)).toFixed(1);
+const meanPoints = (values: readonly number[]): string => (100 * mean(values)).toFixed(1);
+const worstPoints = (values: readonly number[]): string => (100 * Math.min(...values)).toFixed(1);
 const secondsOf = (records: readonly BenchRecord[]): string =>
   mean(records.map(({ seconds, recoverySeconds }) => seconds + (recoverySeconds ?? 0))).toFixed(0);
 
@@ -52,41 +54,67 @@ function section<Row extends BenchRecord>(
 const DEFENSE_HEAD = [
   'defence',
   'runs',
+  'right label found',
+  'wrong label found',
   'attack success before',
   'after',
   'worst',
   'accuracy before',
   'change, points',
+  'worst',
   'robust accuracy',
   'highest hit rate',
   'target recall, change in points',
+  'worst',
   'DER',
   'seconds',
 ];
 
 function defenseRow(method: string, records: readonly DefenseRecord[]): string[] {
-  const after = records.map((record) => record.after);
-  const before = records.map((record) => record.before);
-  const attacked = records.filter(({ before }) => before.targetRecall !== null);
+  const [before, after] = [records.map((record) => record.before), records.map((record) => record.after)];
+  const success = after.map(({ attackSuccessRate }) => attackSuccessRate);
+  const accuracy = after.map(({ cleanAccuracy }, index) => cleanAccuracy - before[index]!.cleanAccuracy);
+  const recall = after.flatMap(({ targetRecall }, index) => {
+    const start = before[index]!.targetRecall;
+    return targetRecall === null || start === null ? [] : [targetRecall - start];
+  });
   return [
     method,
     `${records.length}`,
+    ...foundLabels(records),
     meanPercent(before.map(({ attackSuccessRate }) => attackSuccessRate)),
-    meanPercent(after.map(({ attackSuccessRate }) => attackSuccessRate)),
-    worst(
-      after.map(({ attackSuccessRate }) => attackSuccessRate),
-      Math.max,
-    ),
+    meanPercent(success),
+    over(success, (present) => percent(Math.max(...present))),
     meanPercent(before.map(({ cleanAccuracy }) => cleanAccuracy)),
-    points(records.map(({ before, after }) => after.cleanAccuracy - before.cleanAccuracy)),
+    over(accuracy, meanPoints),
+    over(accuracy, worstPoints),
     meanPercent(after.map(({ robustAccuracy }) => robustAccuracy)),
     meanPercent(after.map(({ highestHitRate }) => highestHitRate)),
-    attacked.length ? points(attacked.map(({ before, after }) => after.targetRecall! - before.targetRecall!)) : NONE,
+    over(recall, meanPoints),
+    over(recall, worstPoints),
     over(
       records.map(({ der }) => der),
       (present) => mean(present).toFixed(3),
     ),
     secondsOf(records),
+  ];
+}
+
+/** In how many scans all labels of the attacker were graded backdoors, and in how many another one was. */
+function foundLabels(records: readonly DefenseRecord[]): string[] {
+  const scans = records.flatMap(({ found, victim: { card } }) => {
+    if (!found) return [];
+    const targets = card.kind === 'none' ? [] : targetLabels(card);
+    // Where the target depends on the image, every label is one.
+    const every = targets.includes(null);
+    const right =
+      targets.length > 0 && targets.every((target) => (target === null ? found.length > 0 : found.includes(target)));
+    return [{ attacked: targets.length > 0, right, wrong: !every && found.some((label) => !targets.includes(label)) }];
+  });
+  const attacked = scans.filter((scan) => scan.attacked);
+  return [
+    attacked.length ? `${attacked.filter(({ right }) => right).length} of ${attacked.length}` : NONE,
+    scans.length ? `${scans.filter(({ wrong }) => wrong).length} of ${scans.length}` : NONE,
   ];
 }
 
@@ -145,9 +173,24 @@ export function asHtml(records: readonly BenchRecord[], title: string): string {
 <h1>${escape(title)}</h1>
 <p>Means over ${records.length} records. Rates are on images that neither the victim nor the defender has seen; seconds include recovering triggers where a method needs them.</p>
 ${body.join('\n')}
+<h2>Methods</h2>
+<dl>
+${methods(records).join('\n')}
+</dl>
 </body>
 </html>
 `;
+}
+
+/** Where each method of the records comes from, and where it differs. */
+function methods(records: readonly BenchRecord[]): string[] {
+  const used = new Set(records.map(({ cell }) => cell.method));
+  return [...DEFENSES, ...DETECTORS]
+    .filter(({ name }) => used.has(name))
+    .map(({ name, source, differs }) => {
+      const text = [`${source}.`, ...differs].join(' ');
+      return `<dt>${escape(name)}</dt><dd>${escape(text)}</dd>`;
+    });
 }
 
 const STYLE = `
@@ -158,6 +201,7 @@ table { border-collapse: collapse; display: block; overflow-x: auto; font-varian
 th, td { padding: 0.3rem 0.7rem; text-align: right; border-bottom: 1px solid #8884; white-space: nowrap; }
 th { font-weight: 600; white-space: normal; vertical-align: bottom; }
 th:first-child, td:first-child { text-align: left; }
+dt { font-weight: 600; margin-top: 0.7rem; } dd { margin: 0; max-width: 60rem; }
 `;
 
 const ESCAPES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
