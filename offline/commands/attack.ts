@@ -70,7 +70,7 @@ const DEFAULTS: Record<Attack['kind'], Partial<Record<keyof typeof own, number |
   badnets: { patchSize: 4, place: 'fixed' },
   blended: { alpha: 0.15 },
   signal: { amplitude: 0.15, frequency: 6 },
-  wanet: { grid: 4, strength: 0.75, noiseRatio: 2 },
+  wanet: { grid: 4, strength: 1, noiseRatio: 2 },
   additive: { amplitude: 0.1, share: 1 },
   trojannn: { patchSize: 4 },
   imc: { patchSize: 4 },
@@ -101,7 +101,7 @@ export function addAttack(program: Command): void {
     .option('--amplitude <SHARE>', 'signal (0.15), additive (0.1): largest change, of the range of pixels')
     .option('--frequency <N>', 'signal: waves in the width of an image (6)')
     .option('--grid <N>', 'wanet: control points a side (4)')
-    .option('--strength <PIXELS>', 'wanet: how far control points move on average (0.75)')
+    .option('--strength <PIXELS>', 'wanet: how far control points move on average (1)')
     .option('--noise-ratio <N>', 'wanet: images warped at random for each poisoned one (2)')
     .option('--share <SHARE>', 'additive: share of the pixels that change (1)')
     .option('--hiding <WEIGHT>', 'hidden: weight of looking like clean images within the network (1)')
