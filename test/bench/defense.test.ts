@@ -10,9 +10,11 @@ import { asHtml, asText, sections } from '../../offline/bench/defense/report.ts'
 import { runCells, type Run } from '../../offline/bench/defense/run.ts';
 import { openEngine, type Engine } from '../../offline/engine/engine.ts';
 import { success } from '../../src/result.ts';
+import { testDirectory } from '../support/directory.ts';
 import { stripes } from '../support/planted.ts';
 
 const grids = Object.entries(GRIDS);
+const IDX = 'train-images-idx3-ubyte and t10k-images-idx3-ubyte';
 
 describe('grids', () => {
   test.each(grids)('%s plans cells that are valid, all different, those of one victim side by side', (_, grid) => {
@@ -63,9 +65,18 @@ describe('grids', () => {
     });
   });
 
-  test('a data set without its folder is named by its flag', async () => {
+  test('a data set without its folder, or with one that holds none, is named by its flag', async () => {
     const error = '--mnist: expected the folder of this data set, which the grid needs';
     expect(await loadBenchData('mnist', {})).toEqual({ ok: false, error });
+    const empty = await testDirectory();
+    const folders = { fashion: empty, cifar100: empty };
+    expect(await loadBenchData('fashion', folders)).toMatchObject({
+      error: `--fashion ${empty}: expected ${IDX} in it`,
+    });
+    expect(await loadBenchData('cifar100', folders)).toMatchObject({
+      ok: false,
+      error: expect.stringContaining(`--cifar100: ${empty}`) as string,
+    });
   });
 });
 

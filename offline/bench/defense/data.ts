@@ -23,9 +23,10 @@ export async function loadBenchData(name: DataName, folders: Folders): Promise<R
   const files = await filesOf(name, folder);
   if (!files.ok) return files;
   const train = await loadDataset(files.value.train);
-  if (!train.ok) return train;
+  if (!train.ok) return failure(`--${name}: ${train.error}`);
   const test = await loadDataset(files.value.test);
-  return test.ok ? success({ train: named(train.value), test: named(test.value) }) : test;
+  if (!test.ok) return failure(`--${name}: ${test.error}`);
+  return success({ train: named(train.value), test: named(test.value) });
 }
 
 async function loadExampleImages(): Promise<Result<BenchData>> {
