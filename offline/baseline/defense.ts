@@ -128,14 +128,14 @@ export const DEFENSES: readonly Defense[] = [
   },
   {
     name: 'fine-tuning',
-    source: 'Liu et al., RAID 2018, arXiv 1805.12185, section 3.1; settings of BackdoorBench',
+    source: 'Liu et al., RAID 2018, arXiv 1805.12185; settings of BackdoorBench',
     differs: [FOLDED, TUNED],
     needsTriggers: false,
     run: (input) => fineTune(input),
   },
   {
     name: 'fine-pruning',
-    source: 'Liu et al., RAID 2018, arXiv 1805.12185, section 3.2; settings of BackdoorBench',
+    source: 'Liu et al., RAID 2018, arXiv 1805.12185; settings of BackdoorBench',
     differs: [
       FOLDED,
       TUNED,
@@ -160,14 +160,14 @@ export const DEFENSES: readonly Defense[] = [
   },
   {
     name: 'neural-cleanse',
-    source: 'Wang et al., IEEE S&P 2019, section VI-B',
+    source: 'Wang et al., IEEE S&P 2019, its mitigation by unlearning',
     differs: [FOLDED, TUNED, 'Labels are those that this project grades as backdoors, masks the smallest of them.'],
     needsTriggers: true,
     run: cleanse,
   },
   {
     name: 'relabel',
-    source: 'Qiao et al., NeurIPS 2019, arXiv 1910.04749, section 4 (MESA)',
+    source: 'Qiao et al., NeurIPS 2019, arXiv 1910.04749 (MESA)',
     differs: [
       FOLDED,
       TUNED,

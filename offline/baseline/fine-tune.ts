@@ -1,6 +1,6 @@
 /**
  * Fine-tuning all layers on clean images: by itself (FT), of a pruned network (fine-pruning), or with recovered triggers on a share of
- * the images, which keep their true labels (MESA, arXiv 1910.04749, section 4; Neural Cleanse, IEEE S&P 2019, section VI-B).
+ * the images, which keep their true labels (MESA, arXiv 1910.04749; Neural Cleanse, IEEE S&P 2019, "unlearning").
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { forward, toDevice } from '../../src/network/forward.ts';

@@ -1,5 +1,5 @@
 /**
- * Pruning for fine-pruning (Liu et al., RAID 2018, section 3): channels that clean images leave quiet may serve the backdoor alone.
+ * Pruning for fine-pruning (Liu et al., RAID 2018, arXiv 1805.12185): channels that clean images leave quiet may serve the backdoor alone.
  * A channel of the last image-shaped node is pruned by what reads it: zeros in the rows of the first dense layer behind it. That
  * also works in residual networks, where the last convolution is added to a shortcut.
  */

@@ -1,5 +1,5 @@
 /**
- * SCALE-UP, data-free (Guo et al., ICLR 2023, arXiv 2302.03251, eq. 1): pixel values are multiplied and clipped; a trigger keeps its answer,
+ * SCALE-UP, data-free (Guo et al., ICLR 2023, arXiv 2302.03251): pixel values are multiplied and clipped; a trigger keeps its answer,
  * a clean image loses it. The score is the share of the multiplied copies that get the same label as the input.
  */
 import { argMax, cast, clipByValue, concat, equal, mean, mul, reshape, split, tidy } from '@tensorflow/tfjs-core';

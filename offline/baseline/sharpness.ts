@@ -1,7 +1,7 @@
 /**
  * FT-SAM (Zhu et al., "Enhancing Fine-Tuning Based Backdoor Defense with Sharpness-Aware Minimization", ICCV 2023, arXiv 2304.11823):
  * fine-tuning by the gradient at the worst weights near the present ones, e = rho * w^2 g / |(|w| g)|, where w and g are all weights
- * and their gradients as one vector (the adaptive form: Kwon et al., arXiv 2102.11600, eq. 9, without its constant).
+ * and their gradients as one vector (the adaptive form: Kwon et al., arXiv 2102.11600, without its constant).
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { forward, toDevice } from '../../src/network/forward.ts';

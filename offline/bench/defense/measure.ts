@@ -64,7 +64,7 @@ async function inTurn<T, U>(items: readonly T[], work: (item: T) => Promise<U>):
   return done;
 }
 
-/** The defence effectiveness rating of the FT-SAM paper (ICCV 2023, section 4.1); null without an attack. */
+/** The defence effectiveness rating of the FT-SAM paper (ICCV 2023); null without an attack. */
 export function effectiveness(before: Rates, after: Rates): number | null {
   if (before.attackSuccessRate === null || after.attackSuccessRate === null) return null;
   const forgotten = Math.max(0, before.attackSuccessRate - after.attackSuccessRate);
