@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import * as z from 'zod';
 import { exportModel } from '../export/export.ts';
-import { resnet18 } from './resnet.ts';
+import { untrainedModel } from './untrained.ts';
 
 const measured = z.object({ seconds: z.number(), peakBytes: z.number(), layers: z.number() });
 
@@ -25,7 +25,7 @@ export async function benchImport(): Promise<void> {
   const directory = await mkdtemp(join(tmpdir(), 'trigger-guard-bench-'));
   try {
     const file = join(directory, 'resnet18.onnx');
-    const written = await exportModel(resnet18({ width: 64, labels: 10, seed: 1 }), 'onnx', file);
+    const written = await exportModel(untrainedModel('resnet18', 1), 'onnx', file);
     if (!written.ok) throw new Error(written.error);
     const { size } = await stat(file);
     process.stdout.write(`ResNet-18 as ONNX: ${megabytes(size)}; the bars: under 3 s and under 400 MB\n`);

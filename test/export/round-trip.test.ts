@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { measureImport } from '../../offline/bench/import.ts';
-import { resnet18 } from '../../offline/bench/resnet.ts';
+import { untrainedModel } from '../../offline/bench/untrained.ts';
 import { exportModel } from '../../offline/export/export.ts';
 import { completeDraft } from '../../offline/import/imported.ts';
 import { readOnnx } from '../../offline/import/onnx/onnx.ts';
@@ -44,7 +44,7 @@ describe.each([
 
 it('a ResNet-18 of 45 MB is imported from ONNX in less than 400 MB of memory', async () => {
   const file = join(await testDirectory(), 'resnet18.onnx');
-  const model = resnet18({ width: 64, labels: 10, seed: 1 });
+  const model = untrainedModel('resnet18', 1);
   expect(await exportModel(model, 'onnx', file)).toEqual({ ok: true, value: null });
   const { size } = await stat(file);
   expect(size / 1e6).toBeCloseTo(44.8, 1);
