@@ -61,7 +61,7 @@ export async function calibrate(input: CalibrationInput): Promise<Calibration> {
       const rows = everyIndex(sources.length).filter((row) => !heldSet.has(sources[row]!));
       probes.push(await fitProbe(clean, kept, features, rows));
     }
-    const best = await largestLogits(clean, held, probes);
+    const best = await scoreFeatures(rowsOf(clean, held), probes);
     held.forEach((image, position) => (scores[image] = best[position]!));
   }
   const probes: Probe[] = [];
@@ -113,10 +113,8 @@ async function fitProbe(
   stamped: tf.Tensor2D,
   stampedRows: Int32Array,
 ): Promise<Probe> {
-  const rows = (tensor: tf.Tensor2D, indices: Int32Array): tf.Tensor2D =>
-    tf.gather(tensor, tf.tensor1d(indices, 'int32'));
   const fitted = tf.tidy(() => {
-    const [negative, positive] = [rows(clean, cleanRows), rows(stamped, stampedRows)];
+    const [negative, positive] = [rowsOf(clean, cleanRows), rowsOf(stamped, stampedRows)];
     const { mean, variance } = tf.moments(tf.concat([negative, positive]), 0);
     // A channel that never fires has no variance, and must get no weight.
     const scale = tf.where(tf.greater(variance, 1e-8), tf.rsqrt(tf.maximum(variance, 1e-8)), tf.zerosLike(variance));
@@ -154,22 +152,24 @@ async function fitProbe(
   return probe;
 }
 
-/** The largest probe logit of each chosen row of features [N,F]. */
-async function largestLogits(features: tf.Tensor2D, rows: Int32Array, probes: readonly Probe[]): Promise<Float32Array> {
+const rowsOf = (features: tf.Tensor2D, rows: Int32Array): tf.Tensor2D =>
+  tf.tidy(() => tf.gather(features, tf.tensor1d(rows, 'int32')));
+
+/** The guard's score of every row of features [N,F], the largest probe logit; the features are freed. */
+export async function scoreFeatures(features: tf.Tensor2D, probes: readonly Probe[]): Promise<Float32Array> {
   const best = tf.tidy(() => {
-    const chosen = tf.gather(features, tf.tensor1d(rows, 'int32'));
     const columns = probes.map(({ weights, bias }) =>
-      tf.add(tf.matMul(chosen, tf.tensor2d(weights, [weights.length, 1])), bias),
+      tf.add(tf.matMul(features, tf.tensor2d(weights, [weights.length, 1])), bias),
     );
     return tf.max(tf.concat(columns, 1), 1);
   });
   const values = Float32Array.from(await best.data());
-  best.dispose();
+  tf.dispose([best, features]);
   return values;
 }
 
 /** The guard's score of every image [N], the largest probe logit, with the images stamped if a trigger is given. */
-export async function scoreImages(
+export function scoreImages(
   network: Network,
   weights: Weights,
   cut: string,
@@ -177,9 +177,5 @@ export async function scoreImages(
   images: Dataset,
   trigger?: Trigger,
 ): Promise<Float32Array> {
-  const rows = everyIndex(images.count);
-  const features = featuresOf(network, weights, cut, images, rows, trigger);
-  const scores = await largestLogits(features, rows, probes);
-  features.dispose();
-  return scores;
+  return scoreFeatures(featuresOf(network, weights, cut, images, everyIndex(images.count), trigger), probes);
 }

@@ -9,26 +9,26 @@ import type { Dataset } from './data/dataset.ts';
 
 const BATCH = 128;
 
-/** What `read` makes of one node's activations over the chosen images, batch by batch, stamped with a trigger if one is given. */
+/** What `read` makes of the activations of each node over the chosen images, batch by batch, stamped with a trigger if one is given. */
 function overBatches(
-  { network, weights, node }: { network: Network; weights: Weights; node: string },
+  { network, weights, nodes }: { network: Network; weights: Weights; nodes: readonly string[] },
   dataset: Dataset,
   indices: Int32Array,
   trigger: Trigger | undefined,
-  read: (activations: Tensor) => Tensor,
-): Tensor2D {
-  const parts: Tensor[] = [];
+  read: (activations: Tensor[]) => Tensor[],
+): Tensor2D[] {
+  const parts: Tensor[][] = [];
   for (let start = 0; start < indices.length; start += BATCH) {
     const part = tidy(() => {
       const images = imageBatch(dataset, indices.subarray(start, start + BATCH));
       const stamped = trigger ? stamp(images, trigger) : images;
-      return read(forward(network, weights, new Map([[IMAGES, stamped]]), [node])[0]!);
+      return read(forward(network, weights, new Map([[IMAGES, stamped]]), nodes));
     });
     parts.push(part);
   }
-  const joined = tidy(() => concat(parts));
+  const joined = tidy(() => nodes.map((_, node) => concat(parts.map((part) => part[node]!))));
   dispose(parts);
-  return joined as Tensor2D;
+  return joined as Tensor2D[];
 }
 
 /** The logits [N,K] of the chosen images, stamped with a trigger if one is given. */
@@ -39,8 +39,8 @@ export function logitsOf(
   indices: Int32Array,
   trigger?: Trigger,
 ): Tensor2D {
-  const place = { network, weights, node: network.output };
-  return overBatches(place, dataset, indices, trigger, (logits) => logits);
+  const place = { network, weights, nodes: [network.output] };
+  return overBatches(place, dataset, indices, trigger, (logits) => logits)[0]!;
 }
 
 /** The predicted labels [N] of the chosen images, stamped with a trigger if one is given. */
@@ -51,9 +51,14 @@ export async function predict(
   indices: Int32Array,
   trigger?: Trigger,
 ): Promise<Int32Array> {
-  const labels = tidy(() => argMax(logitsOf(network, weights, dataset, indices, trigger), 1));
+  return labelsOf(logitsOf(network, weights, dataset, indices, trigger));
+}
+
+/** The labels [N] of logits [N,K], which are freed. */
+async function labelsOf(logits: Tensor2D): Promise<Int32Array> {
+  const labels = tidy(() => argMax(logits, 1));
   const values = Int32Array.from(await labels.data());
-  labels.dispose();
+  dispose([labels, logits]);
   return values;
 }
 
@@ -66,5 +71,22 @@ export function featuresOf(
   indices: Int32Array,
   trigger?: Trigger,
 ): Tensor2D {
-  return overBatches({ network, weights, node: cut }, dataset, indices, trigger, poolActivations);
+  const place = { network, weights, nodes: [cut] };
+  return overBatches(place, dataset, indices, trigger, ([activations]) => [poolActivations(activations!)])[0]!;
+}
+
+/** Predicted labels [N] and pooled trunk activations [N,F] of the chosen images in one pass, stamped with a trigger if one is given. */
+export async function predictWithFeatures(
+  network: Network,
+  weights: Weights,
+  cut: string,
+  dataset: Dataset,
+  indices: Int32Array,
+  trigger?: Trigger,
+): Promise<{ labels: Int32Array; features: Tensor2D }> {
+  const place = { network, weights, nodes: [network.output, cut] };
+  const [logits, features] = overBatches(place, dataset, indices, trigger, ([answer, activations]) => {
+    return [answer!, poolActivations(activations!)];
+  });
+  return { labels: await labelsOf(logits!), features: features! };
 }

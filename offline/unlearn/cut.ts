@@ -7,10 +7,10 @@ import type { HostWeights } from '../../src/network/safetensors.ts';
 import { headWeightShapes } from '../../src/release/release.ts';
 import type { Trigger } from '../../src/trigger/trigger.ts';
 import { everyIndex } from '../batch.ts';
-import { calibrate, scoreImages } from '../calibrate.ts';
+import { calibrate, scoreFeatures } from '../calibrate.ts';
 import type { Engine } from '../engine/engine.ts';
 import { runReportedJobs } from '../jobs.ts';
-import { predict } from '../predict.ts';
+import { predict, predictWithFeatures } from '../predict.ts';
 import type { Report } from '../progress.ts';
 import type { Split } from '../recover/screening.ts';
 import { ASCENT_WEIGHTS, type Ascent } from './ascent.ts';
@@ -104,12 +104,6 @@ async function measureCut(input: CutInput, cut: string, weights: HostWeights): P
     await predict(network, before, heldBack, all),
     await predict(network, after, heldBack, all),
   ];
-  const obedience: number[] = [];
-  for (const trigger of pools.flat()) {
-    const natural = attackSuccessRate(victimAnswers, heldBack.labels, trigger.targetLabel).rate;
-    const obeyed = await predict(network, after, heldBack, all, trigger);
-    obedience.push(attackSuccessRate(obeyed, heldBack.labels, trigger.targetLabel).rate - natural);
-  }
   const { probes, threshold } = await calibrate({
     network,
     weights,
@@ -119,9 +113,13 @@ async function measureCut(input: CutInput, cut: string, weights: HostWeights): P
     falsePositiveRate: FALSE_POSITIVE_RATE,
     seed,
   });
+  const obedience: number[] = [];
   const flagged: number[] = [];
   for (const trigger of pools.flat()) {
-    const scores = await scoreImages(network, after, cut, probes, heldBack, trigger);
+    const natural = attackSuccessRate(victimAnswers, heldBack.labels, trigger.targetLabel).rate;
+    const stamped = await predictWithFeatures(network, after, cut, heldBack, all, trigger);
+    obedience.push(attackSuccessRate(stamped.labels, heldBack.labels, trigger.targetLabel).rate - natural);
+    const scores = await scoreFeatures(stamped.features, probes);
     flagged.push(scores.filter((score) => score > threshold).length / scores.length);
   }
   [before, after].forEach((held) => held.forEach((tensor) => tensor.dispose()));
