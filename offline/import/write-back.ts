@@ -1,5 +1,4 @@
 /** Puts purified weights back into a copy of the model that they came from: only the weights that changed differ from it. */
-import { stat } from 'node:fs/promises';
 import { unfoldBatchNorm } from '../../src/network/fold.ts';
 import type { HostWeights } from '../../src/network/safetensors.ts';
 import { failure, success, type Result } from '../../src/result.ts';
@@ -18,13 +17,6 @@ export function placeOfModel({ source }: OpenedModel, release: string): string |
   const suffix = SUFFIXES[source.format];
   return suffix === null ? null : release.replace(/[/\\]+$/, '') + suffix;
 }
-
-/** Whether something lies at a path. */
-export const isTaken = (path: string): Promise<boolean> =>
-  stat(path).then(
-    () => true,
-    () => false,
-  );
 
 /**
  * Writes a copy of the model, with the weights `purified` of its folded network, to the new file or folder `out`, whole or not at all.

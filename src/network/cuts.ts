@@ -28,9 +28,10 @@ export function headLayers(network: Network, cut: string): Layer[] {
   });
 }
 
-function usedLayers(network: Network): Layer[] {
-  const needed = new Set([network.output]);
-  const used = network.layers.toReversed().filter((item) => {
+/** The layers that the output needs, in order. */
+export function usedLayers({ layers, output }: Pick<Network, 'layers' | 'output'>): Layer[] {
+  const needed = new Set([output]);
+  const used = layers.toReversed().filter((item) => {
     if (!needed.has(item.name)) return false;
     item.inputs.forEach((input) => needed.add(input));
     return true;

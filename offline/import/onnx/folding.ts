@@ -1,6 +1,6 @@
 /** Computing with constants: what exporters leave in a graph to compute shapes, and weights that they did not fold. */
 import { constantOf, numbersOf, reshapeConstant, type Constant } from './constant.ts';
-import { axesOf, constantAt, intOf, intsOf, optionalConstantAt, type Call } from './operator.ts';
+import { axesOf, constantAt, intOf, listOf, type Call } from './operator.ts';
 import { refuse } from './refusal.ts';
 
 /** Shapes are short; a file that computes with more elements than this does it to harm. */
@@ -97,14 +97,10 @@ export function slicesOf(
   call: Call,
   sizes: readonly number[],
 ): { axis: number; start: number; end: number; step: number }[] {
-  const list = (position: number, name: string): number[] | undefined => {
-    const given = optionalConstantAt(call, position);
-    return given ? numbersOf(given) : intsOf(call, name);
-  };
-  const starts = list(1, 'starts') ?? [];
-  const ends = list(2, 'ends') ?? [];
-  const axes = axesOf(list(3, 'axes') ?? starts.map((_, index) => index), sizes.length);
-  const steps = list(4, 'steps') ?? starts.map(() => 1);
+  const starts = listOf(call, 1, 'starts') ?? [];
+  const ends = listOf(call, 2, 'ends') ?? [];
+  const axes = axesOf(listOf(call, 3, 'axes') ?? starts.map((_, index) => index), sizes.length);
+  const steps = listOf(call, 4, 'steps') ?? starts.map(() => 1);
   return axes.map((axis, index) => {
     const size = sizes[axis]!;
     const step = steps[index]!;

@@ -2,9 +2,8 @@
  * Activations that exporters write as a product of their input with a function of it: x * sigmoid(x), x * hardSigmoid(x), and the
  * GELU x * (1 + erf(x / sqrt 2)) / 2 in any order of its factors.
  */
-import type { Layer } from '../../../src/network/network.ts';
-import { emit, type Gate, type Graph, type Known } from './graph.ts';
-import { floatOf, valueAt, wantedName, type Call, type Operator } from './operator.ts';
+import type { Gate, Graph, Known } from './graph.ts';
+import { activated, floatOf, valueAt, type Call, type Operator } from './operator.ts';
 import { refuse } from './refusal.ts';
 import { sameLayout, type Value } from './value.ts';
 
@@ -53,11 +52,6 @@ function gated(call: Call, factor: Known | undefined, gate: Gate): Known {
     (form === 'inputOnePlusErf' && isHalf) ||
     (form === 'onePlusErf' && isHalfInput);
   return isGelu ? activated(call, of, 'gelu') : refuse('expected a hard swish or a GELU');
-}
-
-function activated(call: Call, value: Value, type: Extract<Layer['type'], 'swish' | 'hardSwish' | 'gelu'>): Value {
-  const node = emit(call.graph, wantedName(call), (name) => ({ type, name, inputs: [value.node] }));
-  return { ...value, node };
 }
 
 const near = (value: number, expected: number): boolean => Math.abs(value - expected) < 1e-6;

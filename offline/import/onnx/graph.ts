@@ -1,9 +1,9 @@
 /** The network under construction: layers are emitted, values are brought to the forms that layers take. */
 import { IMAGES, outputShape, type Layer, type Shape } from '../../../src/network/network.ts';
 import { MODEL_LIMIT_BYTES, nodeNamer, type DraftWeight } from '../imported.ts';
-import { reshapeConstant, splitAxis, transposeConstant, type Constant } from './constant.ts';
+import { constantOf, reshapeConstant, splitAxis, transposeConstant, type Constant } from './constant.ts';
 import { refuse } from './refusal.ts';
-import { canonical, nodeValue, sizeOf, type Axis, type Value } from './value.ts';
+import { canonical, imageDims, nodeValue, sizeOf, type Axis, type Value } from './value.ts';
 
 /** A function of activations that only makes sense in a product with them: see gates.ts. */
 export type Gate = {
@@ -139,9 +139,13 @@ export function isPixels(graph: Graph, node: string): boolean {
 /** The value of a new node in ONNX's usual order. */
 export const freshValue = (graph: Graph, node: string): Value => nodeValue(node, graph.shapes.get(node)!);
 
+/** Which dimensions of a value are the height, the width and the channels of its node; undefined if they are not so simple. */
+export const imageDimsOf = (graph: Graph, value: Value): ReturnType<typeof imageDims> =>
+  imageDims(value, graph.shapes.get(value.node)!);
+
 /** A vector of one number for each channel from a constant that holds one for all, or one for each. */
 export function perChannel(constant: Constant, channels: number): Constant {
   if (constant.data.length === channels) return reshapeConstant(constant, [channels]);
   const [value] = constant.data;
-  return { kind: 'constant', shape: [channels], data: new Float32Array(channels).fill(value!), place: null };
+  return constantOf([channels], new Float32Array(channels).fill(value!), null);
 }

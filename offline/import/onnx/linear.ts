@@ -1,11 +1,12 @@
 /** Operators with weights on every position alike: dense layers, batch norm, and arithmetic with constants or other activations. */
-import { transposeConstant, type Constant } from './constant.ts';
+import { constantOf, transposeConstant, type Constant } from './constant.ts';
 import {
   addWeight,
   asImage,
   asVector,
   emit,
   freshValue,
+  imageDimsOf,
   inNodeOrder,
   isPixels,
   perChannel,
@@ -17,13 +18,14 @@ import {
   floatOf,
   intOf,
   optionalConstantAt,
+  valueAndConstant,
   valueAt,
   wantedName,
   type Call,
   type Operator,
 } from './operator.ts';
 import { refuse } from './refusal.ts';
-import { imageDims, sameLayout, type Value } from './value.ts';
+import { sameLayout, type Value } from './value.ts';
 import { fold } from './folding.ts';
 import { addToGate, multiplyGate } from './gates.ts';
 
@@ -130,13 +132,8 @@ function alongChannels(graph: Graph, constant: Constant, value: Value, channels:
   const { data, shape } = constant;
   if (data.length === 1) return shape.length <= value.dims.length + 1;
   if (data.length !== channels) return false;
-  const dim = value.dims.length === 1 ? 0 : imageDims(value, graph.shapes.get(value.node)!)?.channels;
+  const dim = value.dims.length === 1 ? 0 : imageDimsOf(graph, value)?.channels;
   return dim !== undefined && shape[shape.length - (value.dims.length - dim)] === channels;
-}
-
-function valueAndConstant(call: Call): [Value, Constant, number] {
-  const position = call.inputs[0]?.kind === 'value' ? 0 : 1;
-  return [valueAt(call, position), constantAt(call, 1 - position), position];
 }
 
 /** Sub: of a constant, or from a constant. */
@@ -160,9 +157,7 @@ export const divide: Operator = (call) => {
   return affine(call, valueAt(call, 0), fold('Reciprocal', constantAt(call, 1)), undefined);
 };
 
-const scalar = (value: number): Constant => {
-  return { kind: 'constant', shape: [], data: Float32Array.of(value), place: null };
-};
+const scalar = (value: number): Constant => constantOf([], Float32Array.of(value), null);
 
 /** An epsilon and a variance that add up to exactly 1, for a batch norm that only scales and shifts. */
 const EPSILON = 2 ** -10;
@@ -193,14 +188,3 @@ function affine(call: Call, value: Value, scale: Constant | undefined, shift: Co
   const statistics = { gamma, beta, mean: filled(undefined, 0), variance: perChannel(scalar(1 - EPSILON), channels) };
   return normalizeWith(graph, value, wanted, statistics, EPSILON);
 }
-
-/** PRelu with one slope for all is a leaky ReLU. */
-export const prelu: Operator = (call) => {
-  const { graph } = call;
-  const value = valueAt(call, 0);
-  const { data, shape } = constantAt(call, 1);
-  const [alpha = 0] = data;
-  if (data.some((slope) => slope !== alpha)) refuse(`expected one slope for all channels, got [${shape.join(',')}]`);
-  const node = emit(graph, wantedName(call), (name) => ({ type: 'leakyRelu', name, inputs: [value.node], alpha }));
-  return { ...value, node };
-};

@@ -2,11 +2,11 @@
  * Imports an ONNX classifier (opsets 9 to 21): nodes become layers in the network's layout, weights keep their place in the file.
  * Works on shapes and weights alone; nothing is computed with images.
  */
-import { IMAGES } from '../../../src/network/network.ts';
+import { usedLayers } from '../../../src/network/cuts.ts';
 import { failure, success, type Result } from '../../../src/result.ts';
 import { readWithin } from '../../directory.ts';
 import { MODEL_LIMIT_BYTES, type Draft, type GivenInput } from '../imported.ts';
-import type { Constant } from './constant.ts';
+import { constantOf, type Constant } from './constant.ts';
 import { newGraph, spend, type Graph, type Known } from './graph.ts';
 import { readInput, type ModelInput } from './input.ts';
 import { tensorOf, valueAt, type Call } from './operator.ts';
@@ -56,11 +56,13 @@ async function importModel({ graph, opsetImport }: OnnxModel, given: GivenInput,
   const logits = result.axes.length === 1 && result.dims.length === 1;
   if (!logits) refuse(`output "${output}": expected logits [batch,labels]`);
   const { height, width, channels, layout } = input;
-  const used = usedLayers(draft, result.node);
+  // What was emitted for a pattern that became another layer is left out.
+  const layers = usedLayers({ layers: draft.layers, output: result.node });
+  const used = new Set(layers.map(({ name }) => name));
   const weights = new Map([...draft.weights].filter(([name]) => used.has(name.slice(0, name.lastIndexOf('/')))));
   return {
     input: { height, width, channelCount: channels, layout },
-    layers: draft.layers.filter(({ name }) => used.has(name)),
+    layers,
     output: result.node,
     weights,
   };
@@ -159,31 +161,16 @@ async function heldConstant(call: Call, { path, bytes }: File): Promise<Constant
   const attribute = call.node.attribute.find(({ name }) => name.startsWith('value_'));
   switch (attribute?.name) {
     case 'value_float':
-      return { kind: 'constant', shape: [], data: Float32Array.of(attribute.f), place: null };
+      return constantOf([], Float32Array.of(attribute.f), null);
     case 'value_floats':
-      return {
-        kind: 'constant',
-        shape: [attribute.floats.length],
-        data: Float32Array.from(attribute.floats),
-        place: null,
-      };
+      return constantOf([attribute.floats.length], Float32Array.from(attribute.floats), null);
     case 'value_int':
-      return { kind: 'constant', shape: [], data: Float64Array.of(attribute.i), place: null };
+      return constantOf([], Float64Array.of(attribute.i), null);
     case 'value_ints':
-      return { kind: 'constant', shape: [attribute.ints.length], data: Float64Array.from(attribute.ints), place: null };
+      return constantOf([attribute.ints.length], Float64Array.from(attribute.ints), null);
     default:
       return undefined;
   }
-}
-
-/** The layers that the output needs: what was emitted for a pattern that became another layer is left out. */
-function usedLayers({ layers }: Graph, output: string): Set<string> {
-  const used = new Set([output]);
-  for (const layer of layers.toReversed()) {
-    if (used.has(layer.name)) layer.inputs.forEach((name) => used.add(name));
-  }
-  used.delete(IMAGES);
-  return used;
 }
 
 const label = ({ name, output }: OnnxNode): string => (name || output[0] || 'without a name').slice(0, 200);

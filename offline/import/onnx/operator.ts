@@ -1,6 +1,7 @@
 /** What an operator's import is given: its node, its inputs as far as they are known, and its attributes. */
-import type { Constant } from './constant.ts';
-import type { Gate, Graph, Known } from './graph.ts';
+import type { Layer } from '../../../src/network/network.ts';
+import { numbersOf, type Constant } from './constant.ts';
+import { emit, type Gate, type Graph, type Known } from './graph.ts';
 import type { OnnxAttribute, OnnxNode } from './proto.ts';
 import { refuse } from './refusal.ts';
 import type { Value } from './value.ts';
@@ -78,6 +79,30 @@ function describe(input: Known | undefined): string {
     gate: 'a hard sigmoid',
   };
   return names[input.kind];
+}
+
+/** The activations and the constant of a node that has one of each, in either order, and the position of the activations. */
+export function valueAndConstant(call: Call): [Value, Constant, number] {
+  const position = call.inputs[0]?.kind === 'value' ? 0 : 1;
+  return [valueAt(call, position), constantAt(call, 1 - position), position];
+}
+
+/** The numbers of an input, or of an attribute in older opsets. */
+export function listOf(call: Call, position: number, name: string): number[] | undefined {
+  const given = optionalConstantAt(call, position);
+  return given ? numbersOf(given) : intsOf(call, name);
+}
+
+/** The activations that have no numbers of their own. */
+export type Activation = Extract<
+  Layer['type'],
+  'relu' | 'relu6' | 'elu' | 'selu' | 'sigmoid' | 'tanh' | 'swish' | 'hardSwish' | 'gelu' | 'geluTanh'
+>;
+
+/** Adds an activation of a value as a layer. */
+export function activated(call: Call, value: Value, type: Activation): Value {
+  const node = emit(call.graph, wantedName(call), (name) => ({ type, name, inputs: [value.node] }));
+  return { ...value, node };
 }
 
 /** Axes as ONNX counts them, from the end if negative; refuses one that is not there. */

@@ -1,19 +1,21 @@
 /** The operators of ONNX that are imported, by name. */
-import type { Layer } from '../../../src/network/network.ts';
 import { constantOf } from './constant.ts';
 import { constantOfShape, fold, isArithmetic } from './folding.ts';
 import { erf, hardSigmoid } from './gates.ts';
 import { asVector, emit } from './graph.ts';
-import { add, batchNormalization, divide, gemm, matMul, multiply, prelu, subtract } from './linear.ts';
+import { add, batchNormalization, divide, gemm, matMul, multiply, subtract } from './linear.ts';
 import {
+  activated,
   constantAt,
   floatOf,
   intOf,
   optionalConstantAt,
   textOf,
+  valueAndConstant,
   valueAt,
   wantedName,
   axesOf,
+  type Activation,
   type Call,
   type Operator,
 } from './operator.ts';
@@ -22,17 +24,7 @@ import { concat, flatten, reshape, shapeOf, slice, squeeze, take, transposeNode,
 import type { Value } from './value.ts';
 import { conv, globalPool, pad, pool, reduce } from './windows.ts';
 
-type Activation = Extract<
-  Layer['type'],
-  'relu' | 'relu6' | 'elu' | 'selu' | 'sigmoid' | 'tanh' | 'hardSwish' | 'gelu' | 'geluTanh'
->;
-
-function activateValue(call: Call, value: Value, type: Activation): Value {
-  const node = emit(call.graph, wantedName(call), (name) => ({ type, name, inputs: [value.node] }));
-  return { ...value, node };
-}
-
-const activate = (call: Call, type: Activation): Value => activateValue(call, valueAt(call, 0), type);
+const activate = (call: Call, type: Activation): Value => activated(call, valueAt(call, 0), type);
 
 const activation =
   (type: Activation): Operator =>
@@ -64,32 +56,40 @@ const clip: Operator = (call) => {
 
 /** The activations and the number of a node that has one of each, in either order. */
 function withNumber(call: Call): [Value, number | undefined] {
-  const position = call.inputs[0]?.kind === 'value' ? 0 : 1;
   if (call.inputs.length !== 2) refuse('expected two inputs');
-  const { data } = constantAt(call, 1 - position);
-  return [valueAt(call, position), data.length === 1 ? data[0] : undefined];
+  const [value, { data }] = valueAndConstant(call);
+  return [value, data.length === 1 ? data[0] : undefined];
 }
 
 /** Min with 6 of what was cut off below 0, and Max with 0, as some exporters write a ReLU and a ReLU6. */
 const max: Operator = (call) => {
   const [value, limit] = withNumber(call);
-  return limit === 0 ? activateValue(call, value, 'relu') : refuse(`expected 0, got ${limit}`);
+  return limit === 0 ? activated(call, value, 'relu') : refuse(`expected 0, got ${limit}`);
 };
 
 const min: Operator = (call) => {
   const [value, limit] = withNumber(call);
   const layer = call.graph.layers.find(({ name }) => name === value.node);
   if (limit !== 6 || layer?.type !== 'relu') return refuse(`expected a ReLU limited to 6, got ${limit}`);
-  return activateValue(call, { ...value, node: layer.inputs[0] }, 'relu6');
+  return activated(call, { ...value, node: layer.inputs[0] }, 'relu6');
 };
 
-const leakyRelu: Operator = (call) => {
+function leaky(call: Call, alpha: number): Value {
   const value = valueAt(call, 0);
-  const alpha = floatOf(call, 'alpha', 0.01);
   const node = emit(call.graph, wantedName(call), (name) => {
     return { type: 'leakyRelu', name, inputs: [value.node], alpha };
   });
   return { ...value, node };
+}
+
+const leakyRelu: Operator = (call) => leaky(call, floatOf(call, 'alpha', 0.01));
+
+/** PRelu with one slope for all is a leaky ReLU. */
+const prelu: Operator = (call) => {
+  const { data, shape } = constantAt(call, 1);
+  const [alpha = 0] = data;
+  if (data.some((slope) => slope !== alpha)) refuse(`expected one slope for all channels, got [${shape.join(',')}]`);
+  return leaky(call, alpha);
 };
 
 const hardSwish: Operator = (call) => activate(call, 'hardSwish');

@@ -1,12 +1,12 @@
 /** Puts changed weights back into a copy of an ONNX file: only the bytes of their elements change. */
-import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { failure, success, type Result } from '../../../src/result.ts';
-import { readWithin } from '../../directory.ts';
+import { isTaken, readWithin } from '../../directory.ts';
 import { MODEL_LIMIT_BYTES } from '../imported.ts';
 import { decodeModel, type OnnxModel, type OnnxTensor } from './proto.ts';
 import { Refusal, refuse } from './refusal.ts';
-import { encodeElements, locate } from './tensor.ts';
+import { encodeElements, externalLocation, locate } from './tensor.ts';
 
 /**
  * Copies the model at `path` to the new file `out` with these tensors replaced (by name, values in the file's order), and nothing else.
@@ -43,8 +43,8 @@ async function patchedFiles(
   const files = new Map([[path, bytes.slice()]]);
   const all = allTensors(model);
   for (const [, tensor] of all) {
-    const location = tensor.externalData.find(({ key }) => key === 'location')?.value;
-    if (tensor.dataLocation !== 1 || location === undefined || files.has(location)) continue;
+    const location = externalLocation(tensor);
+    if (location === undefined || files.has(location)) continue;
     // Refuses a location outside of the folder before anything is read from it.
     const { file } = await locate(tensor, path, bytes);
     files.set(location, new Uint8Array(await readFile(file!)));
@@ -52,9 +52,8 @@ async function patchedFiles(
   for (const [name, values] of tensors) {
     const tensor = all.get(name) ?? refuse(`tensor "${name}": expected one in the file`);
     const region = await locate(tensor, path, bytes);
-    const location = region.file === null ? path : tensor.externalData.find(({ key }) => key === 'location')!.value;
     const encoded = encodeElements(name, values, region);
-    files.get(location)!.set(encoded, region.start);
+    files.get(externalLocation(tensor) ?? path)!.set(encoded, region.start);
   }
   return files;
 }
@@ -71,11 +70,7 @@ function allTensors({ graph }: OnnxModel): Map<string, OnnxTensor> {
 /** Writes new files, all or none. */
 async function writeAll(files: ReadonlyMap<string, Uint8Array>): Promise<void> {
   for (const file of files.keys()) {
-    const taken = await stat(file).then(
-      () => true,
-      () => false,
-    );
-    if (taken) refuse(`a copy would overwrite ${file}; write it into another folder`);
+    if (await isTaken(file)) refuse(`a copy would overwrite ${file}; write it into another folder`);
   }
   const temporary = [...files.keys()].map((file) => [join(dirname(resolve(file)), `.${basename(file)}.part`), file]);
   try {

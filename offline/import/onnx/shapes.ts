@@ -1,28 +1,22 @@
 /** Operators that move activations without changing them: reshapes, transpositions, joins and choices of channels. */
 import { constantOf, numbersOf, reshapeConstant, transposeConstant, type Constant } from './constant.ts';
 import { concatLists, gather, slicesOf, sliceConstant, squeezeConstant, unsqueezed } from './folding.ts';
-import { asImage, asVector, emit, freshValue, type Known } from './graph.ts';
+import { asImage, asVector, emit, freshValue, imageDimsOf, type Known } from './graph.ts';
 import {
   axesOf,
   constantAt,
   intOf,
   intsOf,
-  optionalConstantAt,
+  listOf,
   valueAt,
   wantedName,
   type Call,
   type Operator,
 } from './operator.ts';
 import { refuse } from './refusal.ts';
-import { dimSizes, imageDims, reshapeValue, sizeOf, transposeValue, type Value } from './value.ts';
+import { channelsFirst, channelsLast, dimSizes, reshapeValue, sizeOf, transposeValue, type Value } from './value.ts';
 
 const isConstant = (known: Known | undefined): known is Constant => known?.kind === 'constant';
-
-/** The numbers of an input, or of an attribute in older opsets. */
-function listOf(call: Call, position: number, name: string): number[] | undefined {
-  const given = optionalConstantAt(call, position);
-  return given ? numbersOf(given) : intsOf(call, name);
-}
 
 /** Reshape; the first size must be that of the batch. */
 export const reshape: Operator = (call) => {
@@ -122,8 +116,7 @@ export const concat: Operator = (call) => {
       emit(graph, wantedName(call), (name) => ({ type: 'concat', name, inputs: nodes })),
     );
   }
-  const channels =
-    imageDims(first, graph.shapes.get(first.node)!)?.channels ?? refuse('expected [batch,channels,height,width]');
+  const channels = imageDimsOf(graph, first)?.channels ?? refuse('expected [batch,channels,height,width]');
   if (axis !== channels + 1) refuse(`attribute axis: expected the channels (${channels + 1}), got ${axis}`);
   const nodes = values.map((value) => asImage(graph, channels === 0 ? value : channelsFirst(value), wantedName(call)));
   const joined = freshValue(
@@ -132,16 +125,6 @@ export const concat: Operator = (call) => {
   );
   return channels === 0 ? joined : channelsLast(joined);
 };
-
-function channelsFirst(value: Value): Value {
-  const [height = [], width = [], channels = []] = value.dims;
-  return { ...value, dims: [channels, height, width] };
-}
-
-function channelsLast(value: Value): Value {
-  const [channels = [], height = [], width = []] = value.dims;
-  return { ...value, dims: [height, width, channels] };
-}
 
 /** Slice of a list, of the channels, or of every so many pixels from the first on (a pool whose window is one pixel). */
 export const slice: Operator = (call) => {
@@ -153,7 +136,7 @@ export const slice: Operator = (call) => {
   });
   if (!taken.length) return value;
   const [first = refuse('expected an axis'), ...others] = taken;
-  const dims = imageDims(value, call.graph.shapes.get(value.node)!);
+  const dims = imageDimsOf(call.graph, value);
   const pixels = dims && [dims.height + 1, dims.width + 1];
   if (pixels?.includes(first.axis)) return everySoMany(call, value, taken, pixels);
   const { axis, start, end, step } = first;
@@ -225,7 +208,7 @@ export function split(call: Call): Known[] {
 function select(call: Call, value: Value, dim: number, channels: number[]): Value {
   const { graph } = call;
   const isVector = value.dims.length === 1;
-  const at = isVector ? 0 : (imageDims(value, graph.shapes.get(value.node)!)?.channels ?? 0);
+  const at = isVector ? 0 : (imageDimsOf(graph, value)?.channels ?? 0);
   if (dim !== at) refuse('expected a choice of channels, not of pixels');
   if (isVector && value.axes.length > 1) refuse('a choice among flattened activations');
   const image = at === 2 ? channelsFirst(value) : value;

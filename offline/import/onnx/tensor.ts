@@ -133,10 +133,14 @@ function decodeVarints(bytes: Uint8Array, count: number, name: string): number[]
   return values.length === count ? values : refuse(`tensor "${name}": expected ${count} numbers, got ${values.length}`);
 }
 
+/** Where the file says that a tensor lies outside of it, as it says it; undefined for a tensor that lies within, or nowhere. */
+export const externalLocation = ({ dataLocation, externalData }: OnnxTensor): string | undefined =>
+  dataLocation === EXTERNAL ? externalData.find(({ key }) => key === 'location')?.value : undefined;
+
 /** Reads element data from a file beside the model (onnx.proto, TensorProto.external_data); the file must lie in the model's folder or below it. */
 async function readExternal(tensor: OnnxTensor, sizeBytes: number, modelPath: string): Promise<Region> {
   const entry = (key: string): string | undefined => tensor.externalData.find((item) => item.key === key)?.value;
-  const location = entry('location') ?? '';
+  const location = externalLocation(tensor) ?? '';
   const start = Number(entry('offset') ?? 0);
   const what = `tensor "${tensor.name}": external data "${location.slice(0, 200)}"`;
   const length = Number(entry('length') ?? sizeBytes);

@@ -112,3 +112,15 @@ export function imageDims(value: Value, shape: Shape): { height: number; width: 
     return inOrder && dims.map(sizeOf).join() === sizes.join();
   });
 }
+
+/** A value [B,H,W,C] with its dimensions in the order [B,C,H,W]. */
+export function channelsFirst(value: Value): Value {
+  const [height = [], width = [], channels = []] = value.dims;
+  return { ...value, dims: [channels, height, width] };
+}
+
+/** A value [B,C,H,W] with its dimensions in the order [B,H,W,C]. */
+export function channelsLast(value: Value): Value {
+  const [channels = [], height = [], width = []] = value.dims;
+  return { ...value, dims: [height, width, channels] };
+}

@@ -1,12 +1,13 @@
 /** Operators with windows over height and width: convolutions, pools, padding, means over all pixels. */
 import type { Shape } from '../../../src/network/network.ts';
 import { constantOf, numbersOf, transposeConstant } from './constant.ts';
-import { asImage, emit, freshValue, type Graph, type NewWeight } from './graph.ts';
+import { asImage, emit, freshValue, imageDimsOf, type Graph, type NewWeight } from './graph.ts';
 import {
   axesOf,
   constantAt,
   intOf,
   intsOf,
+  listOf,
   optionalConstantAt,
   textOf,
   valueAt,
@@ -16,7 +17,7 @@ import {
   type Operator,
 } from './operator.ts';
 import { refuse } from './refusal.ts';
-import { imageDims, type Value } from './value.ts';
+import { channelsLast, type Value } from './value.ts';
 
 type Pair = [number, number];
 type Sides = { top: number; bottom: number; left: number; right: number };
@@ -111,9 +112,8 @@ export const reduce =
     const { graph } = call;
     const value = valueAt(call, 0);
     const rank = value.dims.length + 1;
-    const given = optionalConstantAt(call, 1);
-    const axes = axesOf((given ? numbersOf(given) : intsOf(call, 'axes')) ?? [], rank);
-    const dims = imageDims(value, graph.shapes.get(value.node)!);
+    const axes = axesOf(listOf(call, 1, 'axes') ?? [], rank);
+    const dims = imageDimsOf(graph, value);
     const space = dims && [dims.height + 1, dims.width + 1].toSorted((a, b) => a - b).join();
     const reduced = axes.toSorted((a, b) => a - b).join();
     // Channels that were shuffled before are still to be put in order.
@@ -139,8 +139,7 @@ export const pad: Operator = (call) => {
   const mode = textOf(call, 'mode', 'constant');
   const fill = optionalConstantAt(call, 2)?.data[0] ?? floatOf(call, 'value', 0);
   if (mode !== 'constant' || fill !== 0) refuse(`expected padding with zeros, got mode ${mode} with ${fill}`);
-  const listed = optionalConstantAt(call, 1);
-  const given = (listed ? numbersOf(listed) : intsOf(call, 'pads')) ?? [];
+  const given = listOf(call, 1, 'pads') ?? [];
   const listedAxes = optionalConstantAt(call, 3);
   const axes = listedAxes ? axesOf(numbersOf(listedAxes), rank) : Array.from({ length: rank }, (_, axis) => axis);
   if (given.length !== 2 * axes.length) refuse(`expected 2 pads for each of ${axes.length} axes, got ${given.length}`);
@@ -149,8 +148,7 @@ export const pad: Operator = (call) => {
   if (total.every((side) => side === 0)) return value;
   if (total.some((side) => !(side >= 0 && side <= 1024))) refuse(`expected pads in 0..1024, got [${given.join(',')}]`);
   const dims =
-    imageDims(value, graph.shapes.get(value.node)!) ??
-    refuse('expected [batch,channels,height,width] or [batch,height,width,channels]');
+    imageDimsOf(graph, value) ?? refuse('expected [batch,channels,height,width] or [batch,height,width,channels]');
   const around = (axis: number): readonly number[] => sides.get(axis + 1) ?? [0, 0];
   if (sides.get(0)?.some((side) => side !== 0)) refuse('expected no padding of the batch');
   const [[top = 0, bottom = 0], [left = 0, right = 0]] = [around(dims.height), around(dims.width)];
@@ -158,8 +156,8 @@ export const pad: Operator = (call) => {
   const inSpace = padded(graph, spatialNode(graph, value), { top, bottom, left, right }, wanted);
   const [before = 0, after = 0] = around(dims.channels);
   const node = padChannels(graph, inSpace, before, after, wanted);
-  const value4 = freshValue(graph, node);
-  return dims.channels === 0 ? value4 : { ...value4, dims: [value4.dims[1]!, value4.dims[2]!, value4.dims[0]!] };
+  const fresh = freshValue(graph, node);
+  return dims.channels === 0 ? fresh : channelsLast(fresh);
 };
 
 function spatialNode(graph: Graph, { node }: Value): string {
