@@ -1,6 +1,6 @@
 /** Directories of a few files: written whole or not at all, read within limits. */
 import { randomUUID } from 'node:crypto';
-import { link, lstat, mkdir, open, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { link, lstat, mkdir, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { failure, success, type Result } from '../src/result.ts';
 
@@ -43,6 +43,13 @@ export async function writeNewFile(file: string, bytes: Uint8Array): Promise<Res
     await rm(temporary, { force: true });
   }
 }
+
+/** Whether something lies at a path. */
+export const isTaken = (path: string): Promise<boolean> =>
+  stat(path).then(
+    () => true,
+    () => false,
+  );
 
 /** Reads the files of a directory in which every name has a limit in bytes; refuses other names, links, and files beyond their limit. */
 export async function readDirectory(

@@ -1,5 +1,5 @@
 /** Measuring a model or a release on images that it has not seen. */
-import { max, tensor1d, tensor2d, tidy } from '@tensorflow/tfjs-core';
+import { dispose, max, tensor1d, tensor2d, tidy } from '@tensorflow/tfjs-core';
 import { toDevice, type Weights } from '../src/network/forward.ts';
 import type { Network } from '../src/network/network.ts';
 import {
@@ -17,14 +17,16 @@ import type { HostWeights } from '../src/network/safetensors.ts';
 import { probeLogits } from '../src/trigger/match.ts';
 import { everyIndex } from './batch.ts';
 import type { Dataset } from './data/dataset.ts';
-import { featuresOf, predict } from './predict.ts';
+import { predict, predictWithFeatures } from './predict.ts';
 
 export type Subject = {
   network: Network;
   weights: HostWeights;
   /** For a release: where its trunk ends and what watches there. */
-  guarded?: { cut: string; guard: Guard };
+  guarded?: Guarded;
 };
+
+type Guarded = { cut: string; guard: Guard };
 
 /** Stamped images with their TRUE labels, and the label that the attacker wants. */
 export type Triggered = { images: Dataset; targetLabel: number };
@@ -45,20 +47,20 @@ export type Evaluation = {
 export async function evaluate(subject: Subject, clean: Dataset, triggered?: Triggered): Promise<Evaluation> {
   const { network, guarded } = subject;
   const weights = toDevice(subject.weights);
-  const answer = (images: Dataset): Promise<Int32Array> => predict(network, weights, images, everyIndex(images.count));
   const labelCount = network.labelNames.length;
-  const predicted = await answer(clean);
-  const recalls = perLabelRecall(predicted, clean.labels, labelCount);
-  const intervals: Record<string, Estimate> = { cleanAccuracy: cleanAccuracy(predicted, clean.labels) };
+  const onClean = await answerImages(network, weights, clean, guarded);
+  const onTriggered = triggered && (await answerImages(network, weights, triggered.images, guarded));
+  const recalls = perLabelRecall(onClean.labels, clean.labels, labelCount);
+  const intervals: Record<string, Estimate> = { cleanAccuracy: cleanAccuracy(onClean.labels, clean.labels) };
   const evaluation: Evaluation = {
     cleanAccuracy: intervals['cleanAccuracy']!.rate,
     perLabelRecall: recalls.map((recall) => recall?.rate ?? null),
     intervals,
   };
   recalls.forEach((recall, label) => recall && (intervals[`recall/${label}`] = recall));
-  if (triggered) {
+  if (triggered && onTriggered) {
     const { images, targetLabel } = triggered;
-    const answers = await answer(images);
+    const answers = onTriggered.labels;
     const highest = highestHitRate(answers, images.labels, labelCount);
     intervals['attackSuccessRate'] = attackSuccessRate(answers, images.labels, targetLabel);
     intervals['robustAccuracy'] = robustAccuracy(answers, images.labels, targetLabel);
@@ -72,11 +74,11 @@ export async function evaluate(subject: Subject, clean: Dataset, triggered?: Tri
     const { threshold } = guarded.guard.fingerprint;
     const flagged = (scores: Float32Array): Estimate =>
       estimateRate(scores.filter((score) => score > threshold).length, scores.length);
-    const cleanScores = await guardScores(network, weights, guarded, clean);
+    const cleanScores = onClean.scores!;
     intervals['guard/falsePositiveRate'] = flagged(cleanScores);
     evaluation.guard = { threshold, falsePositiveRate: intervals['guard/falsePositiveRate'].rate };
-    if (triggered) {
-      const scores = await guardScores(network, weights, guarded, triggered.images);
+    if (onTriggered) {
+      const scores = onTriggered.scores!;
       intervals['guard/truePositiveRate'] = flagged(scores);
       evaluation.guard.truePositiveRate = intervals['guard/truePositiveRate'].rate;
       evaluation.guard.auroc = auroc(scores, cleanScores);
@@ -86,21 +88,30 @@ export async function evaluate(subject: Subject, clean: Dataset, triggered?: Tri
   return evaluation;
 }
 
-/** The guard's score of every image: the largest probe logit. A fingerprint without triggers scores all images alike and flags none. */
-export async function guardScores(
+/**
+ * The predicted label of every image and, from the same pass, the guard's score: the largest probe logit. A fingerprint without triggers
+ * scores all images alike and flags none; without a guard there are no scores.
+ */
+export async function answerImages(
   network: Network,
   weights: Weights,
-  { cut, guard }: { cut: string; guard: Guard },
   images: Dataset,
-): Promise<Float32Array> {
+  guarded: Guarded | undefined,
+): Promise<{ labels: Int32Array; scores: Float32Array | null }> {
+  const all = everyIndex(images.count);
+  if (!guarded) return { labels: await predict(network, weights, images, all), scores: null };
+  const { guard, cut } = guarded;
+  const { labels, features } = await predictWithFeatures(network, weights, cut, images, all);
   const count = guard.triggers.length;
-  if (!count) return new Float32Array(images.count).fill(guard.fingerprint.threshold);
-  const scores = tidy(() => {
-    const features = featuresOf(network, weights, cut, images, everyIndex(images.count));
+  if (!count) {
+    features.dispose();
+    return { labels, scores: new Float32Array(images.count).fill(guard.fingerprint.threshold) };
+  }
+  const best = tidy(() => {
     const matrix = tensor2d(guard.probeWeights, [guard.probeWeights.length / count, count]);
     return max(probeLogits(features, matrix, tensor1d(guard.probeBias)), 1);
   });
-  const values = Float32Array.from(await scores.data());
-  scores.dispose();
-  return values;
+  const scores = Float32Array.from(await best.data());
+  dispose([best, features]);
+  return { labels, scores };
 }

@@ -11,9 +11,9 @@ import { calibrate } from './calibrate.ts';
 import { digestDataset, type Dataset } from './data/dataset.ts';
 import { digestModel, type Model } from './model.ts';
 import { predict } from './predict.ts';
-import { climbStaircases, CONFIRMED_HIT_RATE } from './recover/pool.ts';
+import { CONFIRMED_HIT_RATE } from './recover/pool.ts';
 import { measureTriggers, searchLabels, type Measured, type Recovery } from './recover/screening.ts';
-import { investigate, type Finding, type Scan, type ScanOptions } from './scan.ts';
+import { climbBackdoors, investigate, type Finding, type Scan, type ScanOptions } from './scan.ts';
 import { chooseCut, unlearn, type CutInput } from './unlearn/cut.ts';
 
 export type PurifyOptions = ScanOptions & {
@@ -47,12 +47,9 @@ export async function purify(model: Model, images: Dataset, options: PurifyOptio
   const { progress, seed, engine, force } = options;
   const { scan, victim, recovery } = await investigate(model, images, options);
   const { network } = victim;
-  const backdoors = scan.findings.filter(({ grade }) => grade === 'backdoor');
-  if (!backdoors.length) return { outcome: 'nothing-found', scan };
+  const pools = await climbBackdoors(scan, recovery, progress);
+  if (!pools.size) return { outcome: 'nothing-found', scan };
 
-  const names = backdoors.map(({ targetLabel }) => network.labelNames[targetLabel]).join(', ');
-  const found = new Map(backdoors.map(({ targetLabel, pool }) => [targetLabel, pool]));
-  const pools = await progress.stage('staircase', names, (report) => climbStaircases(recovery, found, report));
   const cutInput: CutInput = {
     ...recovery,
     pools: [...pools.values()].map((pool) => pool.map(({ trigger }) => trigger)),

@@ -11,7 +11,7 @@ import { runReportedJobs } from './jobs.ts';
 import type { Model } from './model.ts';
 import { logitsOf } from './predict.ts';
 import type { Progress, Report } from './progress.ts';
-import { confirmed, CONFIRMED_HIT_RATE } from './recover/pool.ts';
+import { climbStaircases, confirmed, CONFIRMED_HIT_RATE } from './recover/pool.ts';
 import {
   measureTriggers,
   screenAll,
@@ -105,6 +105,19 @@ export async function investigate(
     return finding ? [{ ...finding, pool: withStrengthened(pool, strengthened) }] : [];
   });
   return { scan: { findings, screenings: screenings.map(summary), limits: LIMITS }, victim, recovery };
+}
+
+/** The pools of the labels that were graded backdoors, with what their staircases gave; empty if there are none. */
+export async function climbBackdoors(
+  { findings }: Scan,
+  recovery: Recovery,
+  progress: Progress,
+): Promise<Map<number, Measured[]>> {
+  const backdoors = findings.filter(({ grade }) => grade === 'backdoor');
+  if (!backdoors.length) return new Map();
+  const names = backdoors.map(({ targetLabel }) => recovery.network.labelNames[targetLabel]).join(', ');
+  const found = new Map(backdoors.map(({ targetLabel, pool }) => [targetLabel, pool]));
+  return progress.stage('staircase', names, (report) => climbStaircases(recovery, found, report));
 }
 
 /** The labels to look into: outliers of either form and the smallest of each, at most three, the strongest outlier first. */

@@ -2,9 +2,8 @@
 import type { Trigger } from '../../src/trigger/trigger.ts';
 import type { Dataset } from '../data/dataset.ts';
 import type { Model } from '../model.ts';
-import { climbStaircases } from '../recover/pool.ts';
 import type { Recovery } from '../recover/screening.ts';
-import { investigate, type ScanOptions } from '../scan.ts';
+import { climbBackdoors, investigate, type ScanOptions } from '../scan.ts';
 
 export type Recovered = {
   /** The labels that were graded backdoors, and the pool of each. */
@@ -16,11 +15,7 @@ export type Recovered = {
 /** Scans a victim and climbs the staircase of each label that is graded a backdoor. */
 export async function recoverTriggers(model: Model, clean: Dataset, options: ScanOptions): Promise<Recovered> {
   const { scan, recovery } = await investigate(model, clean, options);
-  const backdoors = scan.findings.filter(({ grade }) => grade === 'backdoor');
-  const found = new Map(backdoors.map(({ targetLabel, pool }) => [targetLabel, pool]));
-  const climbed = await options.progress.stage('staircase', `${found.size} labels`, (report) =>
-    climbStaircases(recovery, found, report),
-  );
+  const climbed = await climbBackdoors(scan, recovery, options.progress);
   return {
     targetLabels: [...climbed.keys()],
     pools: [...climbed.values()].map((pool) => pool.map(({ trigger }) => trigger)),

@@ -1,11 +1,11 @@
 import type { Command } from 'commander';
-import { stat } from 'node:fs/promises';
 import * as z from 'zod';
 import type { SigningKey } from '../../src/release/signature.ts';
+import { isTaken } from '../directory.ts';
 import { closeEngine } from '../engine/engine.ts';
 import { uninterrupted } from '../interrupt.ts';
 import { adoptLabelNames, openModel, type OpenedModel } from '../import/open.ts';
-import { isTaken, placeOfModel, writeBack } from '../import/write-back.ts';
+import { placeOfModel, writeBack } from '../import/write-back.ts';
 import { loadOrCreateKey } from '../keys.ts';
 import { digestModel, type Model } from '../model.ts';
 import { showProgress } from '../progress.ts';
@@ -87,10 +87,7 @@ async function runPurify(path: string, options: unknown): Promise<void> {
 }
 
 async function signingKey(file: string): Promise<SigningKey> {
-  const isNew = await stat(file).then(
-    () => false,
-    () => true,
-  );
+  const isNew = !(await isTaken(file));
   const key = accept(await loadOrCreateKey(file));
   if (isNew) say(`key     a new signing key is in ${file}, its public key in ${file}.pub`);
   return key;

@@ -3,8 +3,7 @@ import { toDevice } from '../../src/network/forward.ts';
 import type { ReleaseContent } from '../../src/release/release.ts';
 import { everyIndex } from '../batch.ts';
 import { selectImages, type Dataset } from '../data/dataset.ts';
-import { guardScores } from '../evaluate.ts';
-import { predict } from '../predict.ts';
+import { answerImages } from '../evaluate.ts';
 import type { Report } from '../progress.ts';
 import type { Edge } from './edge.ts';
 import type { Example } from './example.ts';
@@ -62,11 +61,11 @@ const isFlagged = ({ guard }: Answer): boolean => guard.verdict === 'suspect';
 async function countDisagreeing(answers: Answer[], content: ReleaseContent, images: Dataset): Promise<number> {
   const { manifest, guard } = content;
   const weights = toDevice(content.weights);
-  const labels = await predict(manifest.network, weights, images, everyIndex(images.count));
-  const scores = await guardScores(manifest.network, weights, { cut: manifest.cut, guard }, images);
+  const guarded = { cut: manifest.cut, guard };
+  const { labels, scores } = await answerImages(manifest.network, weights, images, guarded);
   weights.forEach((tensor) => tensor.dispose());
   const { threshold } = guard.fingerprint;
   const differs = (answer: Answer, index: number): boolean =>
-    answer.label !== labels[index] || isFlagged(answer) !== scores[index]! > threshold;
+    answer.label !== labels[index] || isFlagged(answer) !== scores![index]! > threshold;
   return answers.filter(differs).length;
 }

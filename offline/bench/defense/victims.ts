@@ -1,5 +1,5 @@
 /** The bench's victims: made once by the attack lab, then loaded from the folder `victims`. */
-import { mkdir, stat } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { failure, success, type Result } from '../../../src/result.ts';
 import { attackSchema, checkAttack, type Attack } from '../../attack/attack.ts';
@@ -8,6 +8,7 @@ import { makeVictim, resumableOf } from '../../attack/make-victim.ts';
 import { loadVictim, saveVictim } from '../../attack/victim-files.ts';
 import type { Victim } from '../../attack/victim.ts';
 import { digestDataset, type Dataset } from '../../data/dataset.ts';
+import { isTaken } from '../../directory.ts';
 import { uninterrupted } from '../../interrupt.ts';
 import type { Report } from '../../progress.ts';
 
@@ -21,11 +22,7 @@ export async function obtainVictim(
   report: Report,
 ): Promise<Result<Victim>> {
   const place = join(directory, 'victims', name);
-  const exists = await stat(place).then(
-    () => true,
-    () => false,
-  );
-  return exists ? loadMade(place, attack, train) : make(place, attack, train, test, report);
+  return (await isTaken(place)) ? loadMade(place, attack, train) : make(place, attack, train, test, report);
 }
 
 async function loadMade(place: string, attack: Attack, train: Dataset): Promise<Result<Victim>> {
