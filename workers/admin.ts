@@ -1,15 +1,9 @@
 /** The operator's routes: releases, rollouts and alerts. */
 import type * as z from 'zod';
-import {
-  alertsQuery,
-  BODY_LIMIT_BYTES,
-  digestSchema,
-  rolloutRequest,
-  type alertsResponse,
-  type releaseResponse,
-  type releasesResponse,
-  type rolloutResponse,
-} from '../src/api.ts';
+import { alertsQuery, type alertsResponse } from '../src/api/alerts.ts';
+import type { releaseResponse, releasesResponse } from '../src/api/releases.ts';
+import { rolloutRequest, type rolloutResponse } from '../src/api/rollout.ts';
+import { BODY_LIMIT_BYTES, digestSchema } from '../src/api/route.ts';
 import { RELEASE_FILES, SIGNATURE_FILE } from '../src/release/manifest.ts';
 import { readAlerts } from './alerts.ts';
 import { expectMediaType, firstIssue, parseJson, readBody, Refusal, type Call } from './http.ts';

@@ -1,5 +1,5 @@
 /** Who may call what: bearer tokens of which the worker only knows the SHA-256. */
-import type { Role } from '../src/api.ts';
+import type { Role } from '../src/api/route.ts';
 import type { Env } from './env.ts';
 import { Refusal } from './http.ts';
 

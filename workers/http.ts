@@ -1,7 +1,7 @@
 /** The edges of HTTP: refusals, bounded bodies and JSON. */
 import type * as z from 'zod';
 import type { Context } from 'hono';
-import { BODY_LIMIT_BYTES } from '../src/api.ts';
+import { BODY_LIMIT_BYTES } from '../src/api/route.ts';
 import type { Env } from './env.ts';
 
 /** What every handler gets: the bindings, the request's id, and who asks (a role and the start of the token's digest). */

@@ -1,6 +1,8 @@
-/** The worker: every route of src/api.ts with its handler, and one place where errors become answers. */
+/** The worker: every route of src/api with its handler, and one place where errors become answers. */
 import { Hono } from 'hono';
-import { openApi, routes, type Route } from '../src/routes.ts';
+import { openApi } from '../src/api/open-api.ts';
+import type { Route } from '../src/api/route.ts';
+import { routes } from '../src/api/routes.ts';
 import { getRollout, listAlerts, listReleases, postRollout, putRelease } from './admin.ts';
 import { authorize } from './auth.ts';
 import { classify, classifyBatch } from './classify.ts';

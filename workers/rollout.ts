@@ -6,7 +6,7 @@
  * an async function: it answers `then` with a request.
  */
 import { createDurable, proxyDurable } from 'itty-durable';
-import { rolloutResponse } from '../src/api.ts';
+import { rolloutResponse } from '../src/api/rollout.ts';
 import { emptyRollout, step, type Rollout, type RolloutEvent } from '../src/rollout/rollout.ts';
 import type { Env } from './env.ts';
 

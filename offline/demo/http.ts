@@ -1,6 +1,7 @@
 /** The demo as a client: images and alerts over HTTP. */
 import type * as z from 'zod';
-import { alertsResponse, classifyResponse } from '../../src/api.ts';
+import { alertsResponse } from '../../src/api/alerts.ts';
+import { classifyResponse } from '../../src/api/classify.ts';
 import { encodePng } from '../../src/image.ts';
 import type { Dataset } from '../data/dataset.ts';
 import type { Report } from '../progress.ts';

@@ -15,7 +15,7 @@ import { readTensors } from './tensors.ts';
 
 const MEBIBYTE = 2 ** 20;
 
-/** The largest size in bytes of each file; together they fit the body of one request to a worker (64 MiB, api.ts). */
+/** The largest size in bytes of each file; together they fit the body of one request to a worker (64 MiB, api/route.ts). */
 export const RELEASE_LIMITS_BYTES: ReadonlyMap<string, number> = new Map([
   ['fingerprint.json', MEBIBYTE / 4],
   ['fingerprint.safetensors', 3 * MEBIBYTE],

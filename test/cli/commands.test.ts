@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { bundleWorker } from '../../offline/serve.ts';
 import { saveDataset } from '../../offline/data/tensors.ts';
-import { releasesResponse } from '../../src/api.ts';
+import { releasesResponse } from '../../src/api/releases.ts';
 import { secrets, startEdge, TOKENS } from '../workers/edge.ts';
 import { offlineAnswer, type Expected } from '../workers/offline.ts';
 import { images, writeCliFiles } from './files.ts';

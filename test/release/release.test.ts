@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { BODY_LIMIT_BYTES } from '../../src/api.ts';
+import { BODY_LIMIT_BYTES } from '../../src/api/route.ts';
 import { decodeSafetensors, encodeSafetensors, type HostTensor } from '../../src/network/safetensors.ts';
 import { RELEASE_FILES, SIGNATURE_FILE, type Manifest } from '../../src/release/manifest.ts';
 import { encodeRelease, openRelease, RELEASE_LIMITS_BYTES, type ReleaseContent } from '../../src/release/release.ts';

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { bundleWorker, type Bundle } from '../../offline/serve.ts';
 import type { Alert } from '../../src/alert.ts';
-import { alertsResponse, errorResponse } from '../../src/api.ts';
+import { alertsResponse } from '../../src/api/alerts.ts';
+import { errorResponse } from '../../src/api/route.ts';
 import { createKey, signedRelease, testContent } from '../support/release.ts';
 import { activate, publish, refusalOf, secrets, sha256, startEdge, TOKENS, type Edge } from './edge.ts';
 

@@ -1,7 +1,9 @@
 import jpeg from 'jpeg-js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { bundleWorker, type Bundle } from '../../offline/serve.ts';
-import { alertsResponse, batchResponse, BODY_LIMIT_BYTES, classifyResponse } from '../../src/api.ts';
+import { alertsResponse } from '../../src/api/alerts.ts';
+import { batchResponse, classifyResponse } from '../../src/api/classify.ts';
+import { BODY_LIMIT_BYTES } from '../../src/api/route.ts';
 import { decodeImage, encodePng, toChannels } from '../../src/image.ts';
 import type { ReleaseContent } from '../../src/release/release.ts';
 import { createKey, signedRelease, testContent } from '../support/release.ts';

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { request } from 'node:http';
 import { startWorker, type Bundle, type LocalWorker } from '../../offline/serve.ts';
-import { errorResponse } from '../../src/api.ts';
+import { errorResponse } from '../../src/api/route.ts';
 import type { SigningKey } from '../../src/release/signature.ts';
 
 export const TOKENS = { classify: 'token-to-classify', publish: 'token-to-publish', admin: 'token-to-operate' };

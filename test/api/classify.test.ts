@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { imageFromPixels } from '../src/api.ts';
-import { openApi, routes } from '../src/routes.ts';
+import { imageFromPixels } from '../../src/api/classify.ts';
+import { openApi } from '../../src/api/open-api.ts';
+import { routes } from '../../src/api/routes.ts';
 
 const input = { height: 2, width: 3, channels: 1 };
 const pixels = [

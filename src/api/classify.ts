@@ -1,16 +1,11 @@
-/** The HTTP API: the zod schema of every request and answer, and its limits. */
+/** Classification over HTTP: images in, labels and verdicts out. */
 import * as z from 'zod';
-import { alertSchema } from './alert.ts';
-import { failure, success, type Result } from './result.ts';
+import { failure, success, type Result } from '../result.ts';
+import { digestSchema, type Routes } from './route.ts';
 
-export const BODY_LIMIT_BYTES = { release: 64 << 20, classify: 4 << 20, json: 16 << 10 };
 export const PIXEL_LIMIT = 4_000_000;
 export const BATCH_LIMIT = 32;
 
-/** classify: ask for labels. publish: store releases and activate them. admin: operate (rollouts, alerts). None includes another. */
-export type Role = 'classify' | 'publish' | 'admin';
-
-export const digestSchema = z.string().regex(/^[0-9a-f]{64}$/, 'expected 64 lower-case hexadecimal digits');
 const label = z.int().min(0);
 
 /**
@@ -24,16 +19,6 @@ const pixels = z.unknown().meta({
 
 export const classifyRequest = z.strictObject({ pixels });
 export const batchRequest = z.strictObject({ images: z.array(pixels).min(1).max(BATCH_LIMIT) });
-export const rolloutRequest = z.strictObject({
-  digest: digestSchema,
-  /** Only 100: canary rollouts do not exist yet. */
-  canaryPercent: z.literal(100),
-  reason: z.string().max(200).default(''),
-});
-export const alertsQuery = z.strictObject({
-  limit: z.coerce.number().int().min(1).max(200).default(50),
-  cursor: z.coerce.number().int().min(1).optional(),
-});
 
 const match = z.strictObject({
   triggerId: z.string(),
@@ -66,52 +51,28 @@ const classification = z.strictObject({
 export const classifyResponse = classification.extend({ release: digestSchema });
 export const batchResponse = z.strictObject({ release: digestSchema, results: z.array(classification) });
 
-export const releaseResponse = z.strictObject({
-  digest: digestSchema,
-  createdAt: z.iso.datetime(),
-  expiresAt: z.iso.datetime(),
-  sizeBytes: z.int(),
-  active: z.boolean(),
-});
-export const releasesResponse = z.strictObject({ releases: z.array(releaseResponse) });
-
-export const rolloutResponse = z.strictObject({
-  revision: z.int(),
-  stable: digestSchema.nullable(),
-  history: z
-    .array(
-      z.strictObject({
-        revision: z.int(),
-        type: z.literal('activate'),
-        digest: digestSchema,
-        previous: digestSchema.nullable(),
-        actor: z.string(),
-        reason: z.string(),
-        at: z.iso.datetime(),
-      }),
-    )
-    .readonly(),
-});
-
-export const alertsResponse = z.strictObject({
-  alerts: z.array(
-    z.strictObject({
-      id: z.int(),
-      severity: z.enum(['warning', 'critical']),
-      count: z.int(),
-      firstSeen: z.iso.datetime(),
-      lastSeen: z.iso.datetime(),
-      alert: alertSchema,
-    }),
-  ),
-  /** Where the next, older page begins; null on the last page. */
-  cursor: z.int().nullable(),
-});
-
-export const statusResponse = z.strictObject({ status: z.string() });
-export const errorResponse = z.strictObject({
-  error: z.strictObject({ code: z.string(), message: z.string(), requestId: z.string() }),
-});
+export const classifyRoutes = {
+  classify: {
+    method: 'post',
+    path: '/v1/classify',
+    summary: 'Classify one image',
+    roles: ['classify'],
+    request: { 'image/png': 'binary', 'image/jpeg': 'binary', 'application/json': classifyRequest },
+    status: 200,
+    response: classifyResponse,
+    errors: [400, 401, 403, 413, 415, 422, 500, 503],
+  },
+  classifyBatch: {
+    method: 'post',
+    path: '/v1/classify/batch',
+    summary: `Classify up to ${BATCH_LIMIT} images`,
+    roles: ['classify'],
+    request: { 'application/json': batchRequest },
+    status: 200,
+    response: batchResponse,
+    errors: [400, 401, 403, 413, 415, 422, 500, 503],
+  },
+} as const satisfies Routes;
 
 export type Classification = z.infer<typeof classification>;
 export type GuardAnswer = z.infer<typeof guard>;

@@ -1,0 +1,54 @@
+/** The OpenAPI document, made of the routes. */
+import * as z from 'zod';
+import { digestSchema, errorResponse, type Content, type Route } from './route.ts';
+import { routes } from './routes.ts';
+
+const jsonSchema = (content: Content, io: 'input' | 'output'): unknown => {
+  if (content === 'any') return {};
+  if (content === 'binary') return { type: 'string', format: 'binary' };
+  const { $schema: _, ...schema } = z.toJSONSchema(content, { io });
+  return schema;
+};
+
+const mediaTypes = (contents: Readonly<Record<string, Content>>, io: 'input' | 'output') =>
+  Object.fromEntries(Object.entries(contents).map(([type, content]) => [type, { schema: jsonSchema(content, io) }]));
+
+function operation(id: string, route: Route) {
+  const inPath = [...route.path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
+    name,
+    in: 'path',
+    required: true,
+    schema: jsonSchema(digestSchema, 'input'),
+  }));
+  const inQuery = Object.entries(route.query?.shape ?? {}).map(([name, schema]) => ({
+    name,
+    in: 'query',
+    schema: jsonSchema(schema as z.ZodType, 'input'),
+  }));
+  const error = { description: 'Refused', content: mediaTypes({ 'application/json': errorResponse }, 'output') };
+  return {
+    operationId: id,
+    summary: route.summary,
+    parameters: [...inPath, ...inQuery],
+    ...(route.roles.length ? { security: [{ bearer: [...route.roles] }] } : {}),
+    ...(route.request ? { requestBody: { required: true, content: mediaTypes(route.request, 'input') } } : {}),
+    responses: {
+      [route.status]: { description: 'Done', content: mediaTypes({ 'application/json': route.response }, 'output') },
+      ...Object.fromEntries(route.errors.map((status) => [status, error])),
+    },
+  };
+}
+
+/** The OpenAPI 3.1 document of the API. */
+export function openApi() {
+  const paths: Record<string, Record<string, unknown>> = {};
+  for (const [id, route] of Object.entries<Route>(routes)) {
+    paths[route.path] = { ...paths[route.path], [route.method]: operation(id, route) };
+  }
+  return {
+    openapi: '3.1.0',
+    info: { title: 'Trigger Guard', version: '1', description: 'Image classification that flags recovered triggers.' },
+    paths,
+    components: { securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } } },
+  };
+}

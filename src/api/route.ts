@@ -1,0 +1,29 @@
+/** What a route is, and what all of them share: roles, limits, errors. */
+import * as z from 'zod';
+
+export const BODY_LIMIT_BYTES = { release: 64 << 20, classify: 4 << 20, json: 16 << 10 };
+
+/** classify: ask for labels. publish: store releases and activate them. admin: operate (rollouts, alerts). None includes another. */
+export type Role = 'classify' | 'publish' | 'admin';
+
+export type Content = z.ZodType | 'binary' | 'any';
+
+export type Route = {
+  method: 'get' | 'put' | 'post';
+  path: string;
+  summary: string;
+  /** Who may call it; nobody named: everybody. */
+  roles: readonly Role[];
+  request?: Readonly<Record<string, Content>>;
+  query?: z.ZodObject;
+  status: number;
+  response: Content;
+  errors: readonly number[];
+};
+export type Routes = Readonly<Record<string, Route>>;
+
+export const digestSchema = z.string().regex(/^[0-9a-f]{64}$/, 'expected 64 lower-case hexadecimal digits');
+export const statusResponse = z.strictObject({ status: z.string() });
+export const errorResponse = z.strictObject({
+  error: z.strictObject({ code: z.string(), message: z.string(), requestId: z.string() }),
+});

@@ -1,0 +1,45 @@
+/** Every route of the HTTP API as data: the worker serves exactly these, and the OpenAPI document is made of them. */
+import { alertRoutes } from './alerts.ts';
+import { classifyRoutes } from './classify.ts';
+import { releaseRoutes } from './releases.ts';
+import { rolloutRoutes } from './rollout.ts';
+import { statusResponse, type Routes } from './route.ts';
+
+const serviceRoutes = {
+  health: {
+    method: 'get',
+    path: '/healthz',
+    summary: 'The process is alive',
+    roles: [],
+    status: 200,
+    response: statusResponse,
+    errors: [],
+  },
+  ready: {
+    method: 'get',
+    path: '/readyz',
+    summary: 'A release is active, verified and loaded',
+    roles: [],
+    status: 200,
+    response: statusResponse,
+    errors: [503],
+  },
+  openApi: {
+    method: 'get',
+    path: '/openapi.json',
+    summary: 'This document',
+    roles: [],
+    status: 200,
+    response: 'any',
+    errors: [],
+  },
+} as const satisfies Routes;
+
+/** Every route. */
+export const routes = {
+  ...serviceRoutes,
+  ...releaseRoutes,
+  ...rolloutRoutes,
+  ...classifyRoutes,
+  ...alertRoutes,
+} as const satisfies Routes;

@@ -1,0 +1,49 @@
+/** What every face of classification shares: the model, one guarded inference, and the alerts aside. */
+import type { Alert } from '../src/alert.ts';
+import type { Classification, GuardAnswer } from '../src/api/classify.ts';
+import { raise } from './alerts.ts';
+import { Refusal, type Call } from './http.ts';
+import { infer, type Inference, type Model } from './model.ts';
+import { activeModel } from './releases.ts';
+
+/** The model that answers this request; refuses with 503 when there is none. */
+export async function expectModel(c: Call): Promise<Model> {
+  const model = await activeModel(c.env, c.executionCtx);
+  if (!model.ok) throw new Refusal(503, 'not_ready', `not ready: ${model.error}`);
+  return model.value;
+}
+
+/** Infers, and stores an alert for every match; when the guard fails there is no answer, only an alert. */
+export function guardedInference(c: Call, model: Model, images: Float32Array, count: number): Classification[] {
+  let results: Inference[];
+  try {
+    results = infer(model, images, count, c.env.GUARD !== 'off');
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    raise(c.env, c.executionCtx, [{ kind: 'guard-failure', release: model.digest, message }]);
+    throw new Refusal(500, 'guard_failed', 'the guard could not judge this input, so no label is given');
+  }
+  const alerts = results.flatMap((result) => matchAlerts(model, result));
+  if (alerts.length) raise(c.env, c.executionCtx, alerts);
+  return results.map((result) => classification(model, result));
+}
+
+function matchAlerts({ digest }: Model, { label, verdict, victim }: Inference): Alert[] {
+  if (verdict === 'off' || !victim) return [];
+  const context = { kind: 'trigger-match', release: digest, label, victimLabel: victim.label } as const;
+  return verdict.matches.map((match) => ({ ...context, ...match }));
+}
+
+function classification({ network }: Model, { label, scores, verdict, victim }: Inference): Classification {
+  const nameOf = (index: number): string => network.labelNames[index]!;
+  const named = { label, labelName: nameOf(label), scores };
+  if (verdict === 'off') return { ...named, guard: { verdict } };
+  const guard: GuardAnswer = {
+    ...verdict,
+    matches: verdict.matches.map((match) => ({ ...match, targetLabelName: nameOf(match.targetLabel) })),
+    ...(victim && {
+      evidence: { victimLabel: victim.label, victimLabelName: nameOf(victim.label), victimScores: victim.scores },
+    }),
+  };
+  return { ...named, guard };
+}
