@@ -1,5 +1,5 @@
 /** Who may call what: bearer tokens of which the worker only knows the SHA-256. */
-import type { Role } from '../src/api/route.ts';
+import { ROLES, type Role } from '../src/api/route.ts';
 import type { Env } from './env.ts';
 import { Refusal } from './http.ts';
 
@@ -22,11 +22,11 @@ export async function authorize(request: Request, env: Env, roles: readonly Role
   const configured: Record<Role, string[]> = {
     classify: digestsOf(env.CLASSIFY_TOKEN_SHA256),
     publish: digestsOf(env.PUBLISH_TOKEN_SHA256),
-    admin: digestsOf(env.ADMIN_TOKEN_SHA256),
+    operate: digestsOf(env.OPERATE_TOKEN_SHA256),
   };
   let known = false;
   let granted: Role | undefined;
-  for (const role of ['classify', 'publish', 'admin'] as const) {
+  for (const role of ROLES) {
     for (const digest of configured[role]) {
       if (!matches(given, digest)) continue;
       known = true;

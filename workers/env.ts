@@ -12,7 +12,7 @@ export type Env = {
   /** SHA-256 of the bearer tokens of each role, hexadecimal. */
   CLASSIFY_TOKEN_SHA256?: string;
   PUBLISH_TOKEN_SHA256?: string;
-  ADMIN_TOKEN_SHA256?: string;
+  OPERATE_TOKEN_SHA256?: string;
 };
 
 /** What keeps an isolate at work after its answer: the part of ExecutionContext that is used. */

@@ -3,10 +3,12 @@ import { Hono } from 'hono';
 import { openApi } from '../src/api/open-api.ts';
 import type { Route } from '../src/api/route.ts';
 import { routes } from '../src/api/routes.ts';
-import { getRollout, listAlerts, listReleases, postRollout, putRelease } from './admin.ts';
 import { authorize } from './auth.ts';
 import { classify, classifyBatch } from './classify.ts';
 import type { Env } from './env.ts';
+import { listAlerts } from './handlers/alerts.ts';
+import { listReleases, putRelease } from './handlers/releases.ts';
+import { getRollout, postRollout } from './handlers/rollouts.ts';
 import { drain, Refusal, type Call } from './http.ts';
 import { activeModel } from './releases.ts';
 

@@ -45,7 +45,7 @@ export async function askOverHttp(
   const disagreeing =
     (await countDisagreeing(cleanAnswers, content, cleanImages)) +
     (await countDisagreeing(triggeredAnswers, content, triggeredImages));
-  const alerts = await latestAlerts(edge.admin, ALERTS);
+  const alerts = await latestAlerts(edge.operate, ALERTS);
   return {
     clean: count(cleanAnswers, cleanImages),
     triggered: count(triggeredAnswers, triggeredImages),

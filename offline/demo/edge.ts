@@ -1,16 +1,16 @@
 /** The demo's edge: local workers that serve the release, reached with fresh random tokens. */
 import { createHash, randomBytes } from 'node:crypto';
 import { join } from 'node:path';
+import { ROLES, type Role } from '../../src/api/route.ts';
 import { accept } from '../commands/outcome.ts';
 import { publishRelease } from '../publish.ts';
 import { startTwins, startWorker, type Bundle, type LocalWorker, type Variables } from '../serve.ts';
 import type { Endpoint } from './http.ts';
 
-const roles = ['classify', 'publish', 'admin'] as const;
-type Tokens = Record<(typeof roles)[number], string>;
+type Tokens = Record<Role, string>;
 
 export type Served = { bundle: Bundle; release: string; publicKey: Uint8Array };
-export type Edge = { classify: Endpoint; admin: Endpoint; stop(): Promise<void> };
+export type Edge = { classify: Endpoint; operate: Endpoint; stop(): Promise<void> };
 
 /** Starts a worker that keeps what it stores under `folder`, and publishes the release to it. */
 export async function startEdge(served: Served, folder: string, port: number): Promise<Edge> {
@@ -21,7 +21,7 @@ export async function startEdge(served: Served, folder: string, port: number): P
   const { url, miniflare } = worker;
   return {
     classify: { url, token: tokens.classify },
-    admin: { url, token: tokens.admin },
+    operate: { url, token: tokens.operate },
     stop: () => miniflare.dispose(),
   };
 }
@@ -51,10 +51,10 @@ async function publish({ url }: LocalWorker, release: string, tokens: Tokens): P
 }
 
 const newTokens = (): Tokens =>
-  Object.fromEntries(roles.map((role) => [role, randomBytes(24).toString('base64url')])) as Tokens;
+  Object.fromEntries(ROLES.map((role) => [role, randomBytes(24).toString('base64url')])) as Tokens;
 
 function variablesOf(tokens: Tokens, publicKey: Uint8Array): Variables {
-  const hashes = roles.map((role) => {
+  const hashes = ROLES.map((role) => {
     return [`${role.toUpperCase()}_TOKEN_SHA256`, createHash('sha256').update(tokens[role]).digest('hex')];
   });
   return {

@@ -28,7 +28,7 @@ export const alertRoutes = {
     method: 'get',
     path: '/v1/alerts',
     summary: 'The alerts, newest first',
-    roles: ['admin'],
+    roles: ['operate'],
     query: alertsQuery,
     status: 200,
     response: alertsResponse,

@@ -32,7 +32,7 @@ export const releaseRoutes = {
     method: 'get',
     path: '/v1/releases',
     summary: 'The stored releases',
-    roles: ['publish', 'admin'],
+    roles: ['publish', 'operate'],
     status: 200,
     response: releasesResponse,
     errors: [401, 403],

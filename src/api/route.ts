@@ -3,8 +3,9 @@ import * as z from 'zod';
 
 export const BODY_LIMIT_BYTES = { release: 64 << 20, classify: 4 << 20, json: 16 << 10 };
 
-/** classify: ask for labels. publish: store releases and activate them. admin: operate (rollouts, alerts). None includes another. */
-export type Role = 'classify' | 'publish' | 'admin';
+/** classify: ask for labels. publish: store releases and activate them. operate: rollouts and alerts. None includes another. */
+export const ROLES = ['classify', 'publish', 'operate'] as const;
+export type Role = (typeof ROLES)[number];
 
 export type Content = z.ZodType | 'binary' | 'any';
 

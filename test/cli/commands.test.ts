@@ -86,7 +86,7 @@ test('publish stores a release on a real worker and makes it serve; the token is
   const published = await run(args, { MY_TOKEN: TOKENS.publish });
   expect(published.stdout).toBe(`Release ${files.digest} serves at ${edge.url.href}\n`);
   expect(published.code).toBe(0);
-  const { body } = await edge.send('GET', '/v1/releases', { token: TOKENS.admin });
+  const { body } = await edge.send('GET', '/v1/releases', { token: TOKENS.operate });
   expect(releasesResponse.parse(body).releases).toMatchObject([{ digest: files.digest, active: true }]);
 });
 

@@ -6,14 +6,14 @@ const digest = fc.constantFrom('a', 'b', 'c').map((letter) => letter.repeat(64))
 const event: fc.Arbitrary<RolloutEvent> = fc.record({
   type: fc.constant('activate'),
   digest,
-  actor: fc.constantFrom('publish:1', 'admin:2'),
+  actor: fc.constantFrom('publish:1', 'operate:2'),
   reason: fc.string({ maxLength: 20 }),
   at: fc.date({ noInvalidDate: true }).map((date) => date.toISOString()),
 });
 const activate = (letter: string, reason = ''): RolloutEvent => ({
   type: 'activate',
   digest: letter.repeat(64),
-  actor: 'admin:2',
+  actor: 'operate:2',
   reason,
   at: '2026-01-01T00:00:00.000Z',
 });
@@ -28,7 +28,7 @@ test('the first activation makes its release serve and says that nothing served 
     type: 'activate',
     digest: 'a'.repeat(64),
     previous: null,
-    actor: 'admin:2',
+    actor: 'operate:2',
     reason: 'first',
     at: '2026-01-01T00:00:00.000Z',
   };

@@ -24,12 +24,12 @@ async function start(bindings: Record<string, string>, options?: { unalerted: tr
 
 const guarded = [
   ['PUT', '/v1/releases/x', ['publish']],
-  ['GET', '/v1/releases', ['publish', 'admin']],
-  ['POST', '/v1/rollouts', ['publish', 'admin']],
-  ['GET', '/v1/rollouts', ['publish', 'admin']],
+  ['GET', '/v1/releases', ['publish', 'operate']],
+  ['POST', '/v1/rollouts', ['publish', 'operate']],
+  ['GET', '/v1/rollouts', ['publish', 'operate']],
   ['POST', '/v1/classify', ['classify']],
   ['POST', '/v1/classify/batch', ['classify']],
-  ['GET', '/v1/alerts', ['admin']],
+  ['GET', '/v1/alerts', ['operate']],
 ] as const;
 
 describe('who may call what', () => {
@@ -51,7 +51,7 @@ describe('who may call what', () => {
   });
 
   test('the digest of a token is no token', async () => {
-    expect((await edge.send('GET', '/v1/alerts', { token: sha256(TOKENS.admin) })).status).toBe(401);
+    expect((await edge.send('GET', '/v1/alerts', { token: sha256(TOKENS.operate) })).status).toBe(401);
   });
 
   test('a refused client gets its answer even while it is still sending a large body', async () => {
@@ -63,7 +63,7 @@ describe('who may call what', () => {
   });
 
   test('during a rotation two tokens of a role hold, and a malformed digest matches nothing', async () => {
-    const edge = await start({ ADMIN_TOKEN_SHA256: `${sha256('old')}, ${sha256('new').toUpperCase()},nonsense,` });
+    const edge = await start({ OPERATE_TOKEN_SHA256: `${sha256('old')}, ${sha256('new').toUpperCase()},nonsense,` });
     for (const token of ['old', 'new']) expect((await edge.send('GET', '/v1/alerts', { token })).status).toBe(200);
     for (const token of ['nonsense', 'other'])
       expect((await edge.send('GET', '/v1/alerts', { token })).status).toBe(401);
@@ -88,7 +88,7 @@ describe('every answer', () => {
 
   test('an error within is answered without its stack and logged with it under the same id', async () => {
     const broken = await start(secrets(key), { unalerted: true });
-    const answer = await broken.send('GET', '/v1/alerts', { token: TOKENS.admin });
+    const answer = await broken.send('GET', '/v1/alerts', { token: TOKENS.operate });
     expect(refusalOf(answer)).toMatch(/^500 internal: /);
     const { requestId } = errorResponse.parse(answer.body).error;
     const logged = broken.logs.map((line) => JSON.parse(line) as Record<string, string>);
@@ -128,7 +128,7 @@ describe('the alerts', () => {
     await object.record(Array.from({ length: 5 }, (_, index) => refusal(index)));
     await object.record([refusal(0), refusal(0)]);
     const page = async (query: string) => {
-      const { status, body } = await edge.send('GET', `/v1/alerts${query}`, { token: TOKENS.admin });
+      const { status, body } = await edge.send('GET', `/v1/alerts${query}`, { token: TOKENS.operate });
       expect(status).toBe(200);
       return alertsResponse.parse(body);
     };
@@ -151,7 +151,7 @@ describe('the alerts', () => {
   });
 
   test.each(['limit=0', 'limit=1000', 'limit=x', 'cursor=-1', 'page=2'])('refuse the query %s', async (query) => {
-    const answer = await edge.send('GET', `/v1/alerts?${query}`, { token: TOKENS.admin });
+    const answer = await edge.send('GET', `/v1/alerts?${query}`, { token: TOKENS.operate });
     expect(refusalOf(answer)).toMatch(/^400 invalid_request: query: /);
   });
 });

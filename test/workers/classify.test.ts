@@ -137,7 +137,7 @@ describe('answers', () => {
     const suspect = seen.find(({ guard }) => guard.verdict === 'suspect');
     if (suspect?.guard.verdict !== 'suspect') throw new Error('expected a suspect among the images');
     const [match] = suspect.guard.matches;
-    const { body } = await edge.send('GET', '/v1/alerts', { token: TOKENS.admin });
+    const { body } = await edge.send('GET', '/v1/alerts', { token: TOKENS.operate });
     const { alerts } = alertsResponse.parse(body);
     const stored = alerts.filter(({ alert }) => alert.kind === 'trigger-match' && alert.triggerId === match!.triggerId);
     expect(stored.length).toBeGreaterThan(0);
@@ -224,7 +224,7 @@ describe('the guard', () => {
       const refused = await ask({ pixels: nested(new Uint8Array(64).fill(255)) }, undefined, edge);
       expect(refusalOf(refused)).toBe('500 guard_failed: the guard could not judge this input, so no label is given');
       expect(JSON.stringify(refused.body)).not.toMatch(/label"|scores/);
-      const { body } = await edge.send('GET', '/v1/alerts', { token: TOKENS.admin });
+      const { body } = await edge.send('GET', '/v1/alerts', { token: TOKENS.operate });
       const [latest] = alertsResponse.parse(body).alerts;
       expect(latest).toMatchObject({ severity: 'critical', alert: { kind: 'guard-failure' } });
     } finally {

@@ -5,7 +5,7 @@ import { startWorker, type Bundle, type LocalWorker } from '../../offline/serve.
 import { errorResponse } from '../../src/api/route.ts';
 import type { SigningKey } from '../../src/release/signature.ts';
 
-export const TOKENS = { classify: 'token-to-classify', publish: 'token-to-publish', admin: 'token-to-operate' };
+export const TOKENS = { classify: 'token-to-classify', publish: 'token-to-publish', operate: 'token-to-operate' };
 export const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
 
 /** The variables of a worker that trusts one key and knows `TOKENS`. */
@@ -13,7 +13,7 @@ export const secrets = (key: SigningKey): Record<string, string> => ({
   RELEASE_PUBLIC_KEYS: Buffer.from(key.publicKey).toString('base64'),
   CLASSIFY_TOKEN_SHA256: sha256(TOKENS.classify),
   PUBLISH_TOKEN_SHA256: sha256(TOKENS.publish),
-  ADMIN_TOKEN_SHA256: sha256(TOKENS.admin),
+  OPERATE_TOKEN_SHA256: sha256(TOKENS.operate),
 });
 
 export type Answer = { status: number; headers: Headers; body: unknown };

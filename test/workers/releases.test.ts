@@ -55,7 +55,7 @@ async function restart(): Promise<Edge> {
   return start(secrets(key), folder);
 }
 
-const admin = (edge: Edge, path: string): Promise<Answer> => edge.send('GET', path, { token: TOKENS.admin });
+const operate = (edge: Edge, path: string): Promise<Answer> => edge.send('GET', path, { token: TOKENS.operate });
 const classify = (edge: Edge): Promise<Answer> => {
   const pixels = Array.from({ length: 8 }, () => Array.from({ length: 8 }, () => [10]));
   return edge.send('POST', '/v1/classify', { token: TOKENS.classify, body: { pixels } });
@@ -114,7 +114,7 @@ describe('publishing', () => {
     expect(rolloutResponse.parse(body)).toMatchObject({ stable: good.digest, history: [{ previous: null }] });
     expect((await edge.send('GET', '/readyz')).status).toBe(200);
     expect(await served(edge)).toBe(good.digest);
-    const { releases } = releasesResponse.parse((await admin(edge, '/v1/releases')).body);
+    const { releases } = releasesResponse.parse((await operate(edge, '/v1/releases')).body);
     expect(releases).toEqual([{ ...entry, active: true }]);
   });
 
@@ -124,12 +124,12 @@ describe('publishing', () => {
     await activate(edge, good.digest);
     const reason = 'weniger Fehlalarme (−3 %)';
     const body = { digest: other.digest, canaryPercent: 100, reason };
-    expect((await edge.send('POST', '/v1/rollouts', { token: TOKENS.admin, body })).status).toBe(200);
-    const { revision, history } = rolloutResponse.parse((await admin(edge, '/v1/rollouts')).body);
+    expect((await edge.send('POST', '/v1/rollouts', { token: TOKENS.operate, body })).status).toBe(200);
+    const { revision, history } = rolloutResponse.parse((await operate(edge, '/v1/rollouts')).body);
     expect(revision).toBe(2);
     expect(history.map(({ digest }) => digest)).toEqual([good.digest, other.digest]);
     expect(history[0]!.actor).toMatch(/^publish:[0-9a-f]{8}$/);
-    expect(history[1]!.actor).toMatch(/^admin:[0-9a-f]{8}$/);
+    expect(history[1]!.actor).toMatch(/^operate:[0-9a-f]{8}$/);
     expect(history[1]).toMatchObject({ previous: good.digest, reason });
     expect(await served(edge)).toBe(other.digest);
   });
@@ -216,7 +216,7 @@ describe('rolling out', () => {
     }
     await corrupt(edge, good.digest, 'weights.safetensors');
     expect(refusalOf(await activate(edge, good.digest))).toMatch(/^422 release_refused: .*weights\.safetensors/);
-    expect(rolloutResponse.parse((await admin(edge, '/v1/rollouts')).body).stable).toBe(other.digest);
+    expect(rolloutResponse.parse((await operate(edge, '/v1/rollouts')).body).stable).toBe(other.digest);
   });
 
   test('a release too large to run is not activated, and what served before goes on serving', async () => {
@@ -237,7 +237,7 @@ describe('rolling out', () => {
     expect(await served(edge)).toBe(good.digest);
     await corrupt(edge, other.digest, 'fingerprint.safetensors');
     await activateUnseen(edge, other.digest);
-    const alerts = async () => alertsResponse.parse((await admin(edge, '/v1/alerts')).body).alerts;
+    const alerts = async () => alertsResponse.parse((await operate(edge, '/v1/alerts')).body).alerts;
     await eventually(async () => {
       expect(await served(edge)).toBe(good.digest);
       return (await alerts()).some(({ alert }) => alert.kind === 'release-refused');

@@ -1,22 +1,11 @@
-/** The operator's routes: releases, rollouts and alerts. */
+/** Releases over HTTP. */
 import type * as z from 'zod';
-import { alertsQuery, type alertsResponse } from '../src/api/alerts.ts';
-import type { releaseResponse, releasesResponse } from '../src/api/releases.ts';
-import { rolloutRequest, type rolloutResponse } from '../src/api/rollout.ts';
-import { BODY_LIMIT_BYTES, digestSchema } from '../src/api/route.ts';
-import { RELEASE_FILES, SIGNATURE_FILE } from '../src/release/manifest.ts';
-import { readAlerts } from './alerts.ts';
-import { expectMediaType, firstIssue, parseJson, readBody, Refusal, type Call } from './http.ts';
-import {
-  noteRollout,
-  readRelease,
-  releaseExists,
-  releaseModel,
-  storedReleases,
-  storeRelease,
-  verifyFiles,
-} from './releases.ts';
-import { changeRollout, readRollout } from './rollout.ts';
+import type { releaseResponse, releasesResponse } from '../../src/api/releases.ts';
+import { BODY_LIMIT_BYTES, digestSchema } from '../../src/api/route.ts';
+import { RELEASE_FILES, SIGNATURE_FILE } from '../../src/release/manifest.ts';
+import { expectMediaType, firstIssue, readBody, Refusal, type Call } from '../http.ts';
+import { storedReleases, storeRelease, verifyFiles } from '../releases.ts';
+import { readRollout } from '../rollout.ts';
 
 /** PUT /v1/releases/{digest} */
 export async function putRelease(c: Call): Promise<Response> {
@@ -59,34 +48,5 @@ export async function listReleases(c: Call): Promise<Response> {
   const body: z.infer<typeof releasesResponse> = {
     releases: releases.map((release) => ({ ...release, active: release.digest === stable })),
   };
-  return c.json(body);
-}
-
-/** POST /v1/rollouts: the release is read back from R2 and loaded here first, so that a bad one is refused before any isolate hears of it. */
-export async function postRollout(c: Call): Promise<Response> {
-  expectMediaType(c.req.raw, ['application/json']);
-  const { digest, reason } = parseJson(await readBody(c.req.raw, BODY_LIMIT_BYTES.json), rolloutRequest);
-  if (!(await releaseExists(c.env, digest))) {
-    throw new Refusal(404, 'unknown_release', `digest: no release ${digest} is stored`);
-  }
-  const release = await readRelease(c.env, digest);
-  const model = release.ok ? await releaseModel(c.env, c.executionCtx, digest) : release;
-  if (!model.ok) throw new Refusal(422, 'release_refused', model.error);
-  const rollout = await changeRollout(c.env, { type: 'activate', digest, actor: c.get('actor'), reason });
-  noteRollout(rollout);
-  return c.json(rollout satisfies z.infer<typeof rolloutResponse>);
-}
-
-/** GET /v1/rollouts */
-export async function getRollout(c: Call): Promise<Response> {
-  const rollout = await readRollout(c.env);
-  return c.json(rollout satisfies z.infer<typeof rolloutResponse>);
-}
-
-/** GET /v1/alerts */
-export async function listAlerts(c: Call): Promise<Response> {
-  const query = alertsQuery.safeParse(c.req.query());
-  if (!query.success) throw new Refusal(400, 'invalid_request', `query: ${firstIssue(query.error)}`);
-  const body: z.infer<typeof alertsResponse> = await readAlerts(c.env, query.data.limit, query.data.cursor);
   return c.json(body);
 }
