@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { alertSchema, COOL_DOWN_MS, dedupeKey, recordAlert, severity, type Alert } from '../src/alert.ts';
+import { ALERT_KINDS, alertSchema, COOL_DOWN_MS, dedupeKey, recordAlert, severity, type Alert } from '../src/alert.ts';
 
 const match: Alert = {
   kind: 'trigger-match',
@@ -11,17 +11,34 @@ const match: Alert = {
   victimLabel: 3,
   pValue: 0.002,
   score: 7,
+  requestId: 'request-1',
 };
 const failure: Alert = { kind: 'guard-failure', release: 'a'.repeat(64), message: 'guard: the score is NaN' };
-const refusal: Alert = { kind: 'release-refused', release: 'a'.repeat(64), message: 'manifest.json: expired' };
+const refusal: Alert = {
+  kind: 'release-refused',
+  release: 'a'.repeat(64),
+  reason: 'expiry',
+  message: 'manifest.json: expired',
+};
+const rolledBack: Alert = { kind: 'rollout-rolled-back', release: 'a'.repeat(64), revision: 7, reason: 'disagreement' };
+const paused: Alert = { ...rolledBack, kind: 'rollout-paused' };
+const surge: Alert = {
+  kind: 'match-rate-surge',
+  release: 'a'.repeat(64),
+  rate: 0.2,
+  expectedRate: 0.01,
+  sampleSize: 500,
+  windowStart: '2026-01-01T00:00:00.000Z',
+};
 
 test('a match is critical where the victim would have obeyed the trigger, and a warning where it would not', () => {
   expect(severity(match)).toBe('critical');
   expect(severity({ ...match, victimLabel: 5 })).toBe('warning');
 });
 
-test('a failing guard and a refused release are critical', () => {
-  expect([failure, refusal].map(severity)).toEqual(['critical', 'critical']);
+test('a failing guard, a refused release, a roll back and a surge are critical; a pause is a warning', () => {
+  expect([failure, refusal, rolledBack, surge].map(severity)).toEqual(Array(4).fill('critical'));
+  expect(severity(paused)).toBe('warning');
 });
 
 test('repeats share a key: other scores and messages do, other triggers, releases, kinds and severities do not', () => {
@@ -34,6 +51,11 @@ test('repeats share a key: other scores and messages do, other triggers, release
     { ...match, victimLabel: 5 },
     failure,
     refusal,
+    { ...refusal, reason: 'digest' },
+    rolledBack,
+    { ...rolledBack, revision: 8 },
+    paused,
+    surge,
   ];
   expect(new Set(different.map(dedupeKey)).size).toBe(different.length);
 });
@@ -60,6 +82,11 @@ test('a repeat after the cool-down opens a new record, however busy the time bet
   });
 });
 
+test('a change of the rollout that is told again, even a day later, is told once', () => {
+  const first = recordAlert(undefined, rolledBack, 0);
+  expect(recordAlert(first, { ...rolledBack, reason: 'told again' }, 24 * 3_600_000)).toBe(first);
+});
+
 test('no repeat is lost: over any instants the counts of all records add up, and no record outlives the cool-down', () => {
   fc.assert(
     fc.property(fc.array(fc.integer({ min: 0, max: 3 * COOL_DOWN_MS }), { minLength: 1 }), (instants) => {
@@ -81,6 +108,8 @@ test('no repeat is lost: over any instants the counts of all records add up, and
 });
 
 test('the schema takes every kind of alert and refuses an unknown one', () => {
-  for (const alert of [match, failure, refusal]) expect(alertSchema.parse(alert)).toEqual(alert);
+  const alerts = [match, failure, refusal, rolledBack, paused, surge];
+  for (const alert of alerts) expect(alertSchema.parse(alert)).toEqual(alert);
+  expect(alerts.map(({ kind }) => kind).sort()).toEqual([...ALERT_KINDS].sort());
   expect(alertSchema.safeParse({ ...failure, kind: 'other' }).success).toBe(false);
 });

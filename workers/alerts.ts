@@ -36,7 +36,10 @@ export class AlertsObject extends DurableObject<Env> {
     const key = dedupeKey(alert);
     const latest = this.#sql.exec<Row>(`SELECT ${COLUMNS} FROM alerts WHERE key = ? ORDER BY id DESC LIMIT 1`, key);
     const [row] = latest.toArray();
-    const { count, firstSeenMs, lastSeenMs } = recordAlert(row && stored(row), alert, now);
+    const previous = row && stored(row);
+    const record = recordAlert(previous, alert, now);
+    if (record === previous) return;
+    const { count, firstSeenMs, lastSeenMs } = record;
     const details = JSON.stringify(alert);
     if (row && count > 1) {
       this.#sql.exec(

@@ -23,14 +23,15 @@ export function guardedInference(c: Call, model: Model, images: Float32Array, co
     raise(c.env, c.executionCtx, [{ kind: 'guard-failure', release: model.digest, message }]);
     throw new Refusal(500, 'guard_failed', 'the guard could not judge this input, so no label is given');
   }
-  const alerts = results.flatMap((result) => matchAlerts(model, result));
+  const alerts = results.flatMap((result) => matchAlerts(c, model, result));
   if (alerts.length) raise(c.env, c.executionCtx, alerts);
   return results.map((result) => classification(model, result));
 }
 
-function matchAlerts({ digest }: Model, { label, verdict, victim }: Inference): Alert[] {
+function matchAlerts(c: Call, { digest }: Model, { label, verdict, victim }: Inference): Alert[] {
   if (verdict === 'off' || !victim) return [];
-  const context = { kind: 'trigger-match', release: digest, label, victimLabel: victim.label } as const;
+  const requestId = c.get('requestId');
+  const context = { kind: 'trigger-match', release: digest, label, victimLabel: victim.label, requestId } as const;
   return verdict.matches.map((match) => ({ ...context, ...match }));
 }
 

@@ -1,4 +1,5 @@
 /** Releases in R2, and the one that this isolate serves: verified here before it may answer anything, then kept in memory. */
+import { refusalReason } from '../src/alert/refusal.ts';
 import { RELEASE_FILES, SIGNATURE_FILE } from '../src/release/manifest.ts';
 import { openRelease, type Release } from '../src/release/release.ts';
 import type { ReleaseFiles, Subtle } from '../src/release/signature.ts';
@@ -170,7 +171,8 @@ export async function activeModel(env: Env, waiter: Waiter): Promise<Result<Mode
   }
   if (!held) {
     isolate.refusal = { digest: stable, error: model.error, atMs: Date.now() };
-    raise(env, waiter, [{ kind: 'release-refused', release: stable, message: model.error }]);
+    const reason = refusalReason(model.error);
+    raise(env, waiter, [{ kind: 'release-refused', release: stable, reason, message: model.error }]);
   }
   const before = isolate.serving && unexpired(isolate.serving);
   return before?.ok ? before : model;

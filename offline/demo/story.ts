@@ -75,7 +75,7 @@ export function httpStory(
 type Alert = HttpFigures['alerts'][number]['alert'];
 
 function describe(alert: Alert, labelNames: readonly string[]): string {
-  if (alert.kind !== 'trigger-match') return alert.message;
+  if (alert.kind !== 'trigger-match') return JSON.stringify(alert);
   const [victim, answer] = [labelNames[alert.victimLabel]!, labelNames[alert.label]!];
   return `${alert.triggerId}, last: the victim would say ${victim}, answered ${answer}`;
 }

@@ -120,7 +120,12 @@ describe('the alerts', () => {
     const objects = await edge.miniflare.getDurableObjectNamespace('ALERTS');
     return objects.get(objects.idFromName('alerts')) as unknown as Alerts;
   };
-  const refusal = (index: number): Alert => ({ kind: 'release-refused', release: String(index), message: 'expired' });
+  const refusal = (index: number): Alert => ({
+    kind: 'release-refused',
+    release: String(index),
+    reason: 'expiry',
+    message: 'expired',
+  });
 
   test('are listed newest first in pages, repeats counted on one line', async () => {
     const edge = await start(secrets(key));
