@@ -9,9 +9,15 @@ const DAY_SECONDS = 86_400;
  */
 const planStep = z.strictObject({
   canaryPercent: z.number().min(0).max(100),
-  holdSeconds: z.int().min(0).max(7 * DAY_SECONDS),
+  holdSeconds: z
+    .int()
+    .min(0)
+    .max(7 * DAY_SECONDS),
   minRequests: z.int().min(1).max(10_000_000),
-  deadlineSeconds: z.int().min(1).max(14 * DAY_SECONDS),
+  deadlineSeconds: z
+    .int()
+    .min(1)
+    .max(14 * DAY_SECONDS),
 });
 export type PlanStep = z.infer<typeof planStep>;
 
@@ -20,9 +26,12 @@ export const planSchema = z
   .array(planStep)
   .min(1)
   .max(20)
-  .refine((steps) => steps.every((step, index) => index === 0 || step.canaryPercent > steps[index - 1]!.canaryPercent), {
-    error: 'expected steps whose canaryPercent rises',
-  })
+  .refine(
+    (steps) => steps.every((step, index) => index === 0 || step.canaryPercent > steps[index - 1]!.canaryPercent),
+    {
+      error: 'expected steps whose canaryPercent rises',
+    },
+  )
   .refine((steps) => steps.every((step) => step.deadlineSeconds >= step.holdSeconds), {
     error: 'expected steps whose deadlineSeconds is not before their holdSeconds',
   })

@@ -1,6 +1,5 @@
 /** The state of the rollout as it is stored, and how older code's state is read. */
 import * as z from 'zod';
-import { alertSchema } from '../alert.ts';
 import { failure, success, type Result } from '../result.ts';
 import { countsSchema } from './health.ts';
 import { planSchema } from './plan.ts';
@@ -13,6 +12,15 @@ export const UNTOLD_LIMIT = 100;
 const digest = z.string().regex(/^[0-9a-f]{64}$/, 'expected 64 lower-case hexadecimal digits');
 const at = z.iso.datetime();
 const said = { actor: z.string(), reason: z.string(), at };
+
+/** That a release was taken back, or that the rollout stopped by itself: part of the state until somebody confirms that it is stored. */
+const rolloutAlert = z.strictObject({
+  kind: z.enum(['rollout-paused', 'rollout-rolled-back']),
+  release: digest,
+  revision: z.int(),
+  reason: z.string(),
+});
+export type RolloutAlert = z.infer<typeof rolloutAlert>;
 
 /** What can happen to the rollout: `activate` serves all at once, `start` begins a plan, `advance` is its next step. */
 export const changeTypes = [
@@ -68,7 +76,7 @@ export const rolloutSchema = z.strictObject({
   /** Releases that were rolled back; none serves before it is started anew. */
   failed: z.array(failed).readonly(),
   /** Alerts that nobody has confirmed yet. */
-  untold: z.array(alertSchema).readonly(),
+  untold: z.array(rolloutAlert).readonly(),
   history: z.array(change).readonly(),
 });
 export type Rollout = z.infer<typeof rolloutSchema>;
