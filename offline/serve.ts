@@ -5,11 +5,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import type { Miniflare, V4MiniflareOptions } from 'miniflare';
+import type { Miniflare, Request, Response, V4MiniflareOptions } from 'miniflare';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const HOST = '127.0.0.1';
 const CONFIGURATION = join(ROOT, 'wrangler.toml');
+/** Which environment of wrangler.toml is tried here. */
+const ENVIRONMENT = 'production';
+const UNLIMITED = 1e9;
 const WRANGLER = fileURLToPath(new URL('bin/wrangler.js', import.meta.resolve('wrangler/package.json')));
 
 type Module = { type: 'ESModule' | 'CompiledWasm'; path: string; contents: Uint8Array<ArrayBuffer> | string };
@@ -19,7 +22,17 @@ export type Bundle = readonly Module[];
 export async function bundleWorker(): Promise<Bundle> {
   const folder = await mkdtemp(join(tmpdir(), 'trigger-guard-bundle-'));
   try {
-    const command = [WRANGLER, 'deploy', '--dry-run', '--config', CONFIGURATION, '--outdir', folder];
+    const command = [
+      WRANGLER,
+      'deploy',
+      '--dry-run',
+      '--config',
+      CONFIGURATION,
+      '--env',
+      ENVIRONMENT,
+      '--outdir',
+      folder,
+    ];
     const env = { ...process.env, WRANGLER_SEND_METRICS: 'false' };
     await promisify(execFile)(process.execPath, command, { cwd: ROOT, env });
     const wasm = (await readdir(folder)).filter((name) => name.endsWith('.wasm'));
@@ -51,19 +64,26 @@ export type Serving = {
   port?: number;
   /** Hears every line that the worker logs. */
   onLog?: (message: string) => void;
-  /** Objects that are not bound, to try what happens without them. */
-  omittedObjects?: readonly string[];
+  /** Objects and rate limits that are not bound, to try what happens without them. */
+  omitted?: readonly string[];
+  /** Rate limits that count here; the others, which wrangler.toml sets for the Internet, let everything through. */
+  requestsPerMinute?: Readonly<Record<string, number>>;
+  /** Answers whatever the worker asks of the Internet; without it the requests go out. */
+  outbound?: (request: Request) => Response | Promise<Response>;
 };
 
 /** Starts a worker on 127.0.0.1. It stops with the process, which ends at once on an interrupt while a worker runs. */
 export async function startWorker(bundle: Bundle, serving: Serving): Promise<LocalWorker> {
-  const { variables, folder, port = 0, onLog, omittedObjects = [] } = serving;
-  const options = await workerOptions(bundle, variables);
-  const objects = Object.entries(options.durableObjects);
+  const { variables, folder, port = 0, onLog, omitted = [], requestsPerMinute = {}, outbound } = serving;
+  const { durableObjects, ratelimits, ...options } = await workerOptions(bundle, variables, requestsPerMinute);
+  const bound = (bindings: object): object =>
+    Object.fromEntries(Object.entries(bindings).filter(([name]) => !omitted.includes(name)));
   const miniflare = await start({
     ...options,
     port,
-    durableObjects: Object.fromEntries(objects.filter(([name]) => !omittedObjects.includes(name))),
+    durableObjects: bound(durableObjects),
+    ratelimits: bound(ratelimits),
+    ...(outbound && { outboundService: outbound }),
     resourcePersistencePath: folder,
     handleStructuredLogs: ({ message }: { message: string }) => onLog?.(message),
   });
@@ -85,12 +105,25 @@ export async function startTwins(bundle: Bundle, twins: readonly Variables[]): P
   return Promise.all(workers.map(async ({ name }) => ({ url: await miniflare.unsafeGetDirectURL(name), miniflare })));
 }
 
-async function workerOptions(bundle: Bundle, variables: Variables) {
+async function workerOptions(
+  bundle: Bundle,
+  variables: Variables,
+  requestsPerMinute: Readonly<Record<string, number>> = {},
+) {
   // It takes a second to load, which only those who serve should wait for.
   const { unstable_getMiniflareWorkerOptions } = await import('wrangler');
-  const { workerOptions: options } = unstable_getMiniflareWorkerOptions(CONFIGURATION);
+  const { workerOptions: options } = unstable_getMiniflareWorkerOptions(CONFIGURATION, ENVIRONMENT);
   const bindings = { ...(options.bindings as Record<string, string>), ...variables };
-  return { ...options, durableObjects: options.durableObjects ?? {}, modules: [...bundle], bindings };
+  const limits = Object.entries(options.ratelimits ?? {}).map(([name, binding]) => {
+    return [name, { ...binding, simple: { limit: requestsPerMinute[name] ?? UNLIMITED, period: 60 } }] as const;
+  });
+  return {
+    ...options,
+    durableObjects: options.durableObjects ?? {},
+    ratelimits: Object.fromEntries(limits),
+    modules: [...bundle],
+    bindings,
+  };
 }
 
 async function start(options: object): Promise<Miniflare> {

@@ -1,41 +1,67 @@
-/** Who may call what: bearer tokens of which the worker only knows the SHA-256. */
+/** Who may call what: bearer tokens of which the worker only knows the SHA-256, and JSON Web Tokens where an issuer is configured. */
 import { ROLES, type Role } from '../src/api/route.ts';
 import type { Env } from './env.ts';
 import { Refusal } from './http.ts';
+import { readJsonWebToken } from './json-web-token.ts';
+import { limitRate } from './rate-limit.ts';
 
-const TOKEN_MAX_CHARACTERS = 512;
+const TOKEN_MAX_CHARACTERS = 4096;
 const CHALLENGE = { 'www-authenticate': 'Bearer realm="trigger-guard"' };
+
+/** The actor of a caller without a token, where ANONYMOUS_CLASSIFY allows one. */
+const ANONYMOUS = 'anonymous';
+
+/** A caller: who it is, in at most 80 characters that may be stored and shown, and what it may do. */
+type Caller = { name: string; roles: readonly Role[] };
+
+/** The address that Cloudflare saw, which a caller cannot choose. */
+const addressOf = (request: Request): string => request.headers.get('cf-connecting-ip') ?? 'unknown';
+
+/**
+ * The caller as `<role>:<name>` when it has one of `roles`; the name is the start of the token's digest, or the subject of a JSON Web
+ * Token. Refuses with 401 without a known token, with 403 when the role is another, and with 429 who fails or classifies too often.
+ */
+export async function authorize(request: Request, env: Env, roles: readonly Role[]): Promise<string> {
+  const actor = await identify(request, env, roles);
+  if (roles.includes('classify')) {
+    await limitRate(env, 'CLASSIFY_LIMIT', actor === ANONYMOUS ? addressOf(request) : actor);
+  }
+  return actor;
+}
+
+async function identify(request: Request, env: Env, roles: readonly Role[]): Promise<string> {
+  const header = request.headers.get('authorization');
+  if (header === null && env.ANONYMOUS_CLASSIFY === 'on' && roles.includes('classify')) return ANONYMOUS;
+  const token = /^Bearer +(\S+)$/i.exec(header ?? '')?.[1];
+  if (!token || token.length > TOKEN_MAX_CHARACTERS) {
+    return refuseUnknown(request, env, 'authorization: expected a bearer token');
+  }
+  const caller = (await byDigest(token, env)) ?? (await readJsonWebToken(token, env));
+  if (!caller) return refuseUnknown(request, env, 'authorization: the token is not known');
+  const granted = roles.find((role) => caller.roles.includes(role));
+  if (!granted) throw new Refusal(403, 'forbidden', `authorization: expected the role ${roles.join(' or ')}`);
+  return `${granted}:${caller.name}`;
+}
+
+/** A caller that knows no token is counted by its address: whoever tries many is told nothing more. */
+async function refuseUnknown(request: Request, env: Env, message: string): Promise<never> {
+  await limitRate(env, 'FAILED_AUTHENTICATION_LIMIT', addressOf(request));
+  throw new Refusal(401, 'unauthorized', message, CHALLENGE);
+}
 
 const digestsOf = (list: string | undefined): string[] =>
   (list ?? '').split(',').map((digest) => digest.trim().toLowerCase());
 
-/**
- * The caller as `<role>:<start of the token's digest>` when its token has one of `roles`; refuses with 401 without a known token and with 403
- * when the role is another. A role without configured digests has no tokens, so whatever needs it is refused.
- */
-export async function authorize(request: Request, env: Env, roles: readonly Role[]): Promise<string> {
-  const token = /^Bearer +(\S+)$/i.exec(request.headers.get('authorization') ?? '')?.[1];
-  if (!token || token.length > TOKEN_MAX_CHARACTERS) {
-    throw new Refusal(401, 'unauthorized', 'authorization: expected a bearer token', CHALLENGE);
-  }
+/** The caller with a token whose digest is configured; every configured digest is compared, whichever matches. */
+async function byDigest(token: string, env: Env): Promise<Caller | undefined> {
   const given = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(token)));
   const configured: Record<Role, string[]> = {
     classify: digestsOf(env.CLASSIFY_TOKEN_SHA256),
     publish: digestsOf(env.PUBLISH_TOKEN_SHA256),
     operate: digestsOf(env.OPERATE_TOKEN_SHA256),
   };
-  let known = false;
-  let granted: Role | undefined;
-  for (const role of ROLES) {
-    for (const digest of configured[role]) {
-      if (!matches(given, digest)) continue;
-      known = true;
-      if (roles.includes(role)) granted = role;
-    }
-  }
-  if (!known) throw new Refusal(401, 'unauthorized', 'authorization: the token is not known', CHALLENGE);
-  if (!granted) throw new Refusal(403, 'forbidden', `authorization: expected the role ${roles.join(' or ')}`);
-  return `${granted}:${hex(given).slice(0, 8)}`;
+  const roles = ROLES.filter((role) => configured[role].filter((digest) => matches(given, digest)).length > 0);
+  return roles.length ? { name: hex(given).slice(0, 8), roles } : undefined;
 }
 
 /** Compares a digest with a configured one in constant time; a malformed one matches nothing. */

@@ -13,6 +13,15 @@ export type Env = {
   CLASSIFY_TOKEN_SHA256?: string;
   PUBLISH_TOKEN_SHA256?: string;
   OPERATE_TOKEN_SHA256?: string;
+  /** The issuer whose JSON Web Tokens are accepted: all three are set, or none. */
+  JWT_JWKS_URL?: string;
+  JWT_ISSUER?: string;
+  JWT_AUDIENCE?: string;
+  /** `on` lets callers without a token classify. */
+  ANONYMOUS_CLASSIFY?: string;
+  /** Typed as if they could be missing, because a deployment can lack them. */
+  CLASSIFY_LIMIT?: RateLimit;
+  FAILED_AUTHENTICATION_LIMIT?: RateLimit;
 };
 
 /** What keeps an isolate at work after its answer: the part of ExecutionContext that is used. */

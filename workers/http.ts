@@ -1,13 +1,14 @@
 /** The edges of HTTP: refusals, bounded bodies and JSON. */
 import type * as z from 'zod';
 import type { Context } from 'hono';
-import { BODY_LIMIT_BYTES } from '../src/api/route.ts';
+import { nestsWithin } from '../src/api/json-depth.ts';
+import { BODY_LIMIT_BYTES, REQUEST_LIMITS } from '../src/api/route.ts';
 import type { Env } from './env.ts';
 
 /** What every handler gets: the bindings, the request's id, and who asks (a role and the start of the token's digest). */
 export type Call = Context<{ Bindings: Env; Variables: { requestId: string; actor: string } }>;
 
-export type RefusalStatus = 400 | 401 | 403 | 404 | 411 | 413 | 415 | 422 | 500 | 503;
+export type RefusalStatus = 400 | 401 | 403 | 404 | 408 | 411 | 413 | 414 | 415 | 422 | 429 | 431 | 500 | 503;
 
 /** An answer other than success: thrown by handlers, turned into `{ error }` by the one onError. */
 export class Refusal extends Error {
@@ -20,6 +21,39 @@ export class Refusal extends Error {
     this.status = status;
     this.code = code;
     this.headers = headers;
+  }
+}
+
+/** The id that Cloudflare gave the request; elsewhere the header is the caller's, so that only what looks like an id is taken. */
+export function requestIdOf(request: Request): string {
+  const ray = request.headers.get('cf-ray');
+  return ray && /^[\w-]{1,64}$/.test(ray) ? ray : crypto.randomUUID();
+}
+
+/** Refuses requests whose query or headers are longer than any client needs. */
+export function expectBoundedRequest({ url, headers }: Request): void {
+  const { headers: countLimit, headerBytes, queryCharacters } = REQUEST_LIMITS;
+  if (new URL(url).search.length > queryCharacters) {
+    throw new Refusal(414, 'query_too_long', `query: expected at most ${queryCharacters} characters`);
+  }
+  const lengths = [...headers].map(([name, value]) => name.length + value.length);
+  if (lengths.length > countLimit || lengths.reduce((sum, length) => sum + length, 0) > headerBytes) {
+    const message = `headers: expected at most ${countLimit} with ${headerBytes} bytes`;
+    throw new Refusal(431, 'headers_too_large', message);
+  }
+}
+
+/** What every answer tells browsers: nothing of it is stored, sniffed, framed or shared; a page names in its own policy what it loads. */
+export function secureHeaders(headers: Headers, requestId: string): void {
+  headers.set('x-request-id', requestId);
+  headers.set('cache-control', 'no-store');
+  headers.set('x-content-type-options', 'nosniff');
+  headers.set('x-frame-options', 'DENY');
+  headers.set('referrer-policy', 'no-referrer');
+  headers.set('cross-origin-resource-policy', 'same-origin');
+  headers.set('strict-transport-security', 'max-age=31536000');
+  if (!headers.has('content-security-policy')) {
+    headers.set('content-security-policy', "default-src 'none'; base-uri 'none'; frame-ancestors 'none'");
   }
 }
 
@@ -38,21 +72,44 @@ export function expectMediaType(request: Request, expected: readonly string[]): 
 const tooLarge = (limitBytes: number) =>
   new Refusal(413, 'body_too_large', `body: expected at most ${limitBytes} bytes, got more`);
 
-/** The chunks of a body of at most `limitBytes`: the declared length is checked first, the real one while reading. */
-async function* chunksOf(request: Request, limitBytes: number): AsyncGenerator<Uint8Array> {
-  if (Number(request.headers.get('content-length') ?? 0) > limitBytes) throw tooLarge(limitBytes);
+/** A body may take 10 s, and longer the longer it may be: whoever sends more slowly than 256 KiB/s only holds memory. */
+const timeLimitMs = (limitBytes: number): number => 10_000 + limitBytes / 256;
+
+/** The chunks of a stream of at most `limitBytes` that ends within `limitMs`; refuses more with 413 and slower ones with 408. */
+async function* chunksOf(
+  stream: ReadableStream<Uint8Array> | null,
+  limitBytes: number,
+  limitMs: number,
+): AsyncGenerator<Uint8Array> {
+  if (!stream) return;
+  const reader = stream.getReader();
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  late.catch(() => undefined);
+  const refusal = new Refusal(408, 'body_too_slow', `body: expected its end within ${limitMs / 1000} s`);
+  const timer = setTimeout(() => reject(refusal), limitMs);
   let length = 0;
-  for await (const chunk of (request.body as ReadableStream<Uint8Array> | null) ?? []) {
-    length += chunk.length;
-    if (length > limitBytes) throw tooLarge(limitBytes);
-    yield chunk;
+  try {
+    for (;;) {
+      const { done, value } = await Promise.race([reader.read(), late]);
+      if (done) return;
+      length += value.length;
+      if (length > limitBytes) throw tooLarge(limitBytes);
+      yield value;
+    }
+  } finally {
+    clearTimeout(timer);
+    await reader.cancel().catch(() => undefined);
   }
 }
 
-/** Reads a body, or refuses with 413 when it is longer than `limitBytes`. */
-export async function readBody(request: Request, limitBytes: number): Promise<Uint8Array<ArrayBuffer>> {
+/** Reads a stream of at most `limitBytes` within `limitMs`. */
+export async function readStream(
+  stream: ReadableStream<Uint8Array> | null,
+  limitBytes: number,
+  limitMs: number,
+): Promise<Uint8Array<ArrayBuffer>> {
   const chunks: Uint8Array[] = [];
-  for await (const chunk of chunksOf(request, limitBytes)) chunks.push(chunk);
+  for await (const chunk of chunksOf(stream, limitBytes, limitMs)) chunks.push(chunk);
   const body = new Uint8Array(chunks.reduce((total, { length }) => total + length, 0));
   let offset = 0;
   for (const chunk of chunks) {
@@ -62,21 +119,35 @@ export async function readBody(request: Request, limitBytes: number): Promise<Ui
   return body;
 }
 
+/** Reads a body, or refuses with 413 when it is longer than `limitBytes`: the declared length is checked first, the real one while reading. */
+export async function readBody(request: Request, limitBytes: number): Promise<Uint8Array<ArrayBuffer>> {
+  if (Number(request.headers.get('content-length') ?? 0) > limitBytes) throw tooLarge(limitBytes);
+  return readStream(request.body, limitBytes, timeLimitMs(limitBytes));
+}
+
 /**
  * Reads and drops a body that a refusal left unread: the connection closes after the answer, and a client that is still sending then
- * never sees it. What is larger than any body may be is cut off.
+ * never sees it. What is larger or slower than any body may be is cut off.
  */
 export async function drain(request: Request): Promise<void> {
   if (!request.body || request.bodyUsed) return;
+  if (Number(request.headers.get('content-length') ?? 0) > BODY_LIMIT_BYTES.release) return;
   try {
-    for await (const _ of chunksOf(request, BODY_LIMIT_BYTES.release));
+    for await (const _ of chunksOf(request.body, BODY_LIMIT_BYTES.release, timeLimitMs(0)));
   } catch {
     // The client is gone, or sends more than anybody may.
   }
 }
 
-/** Parses a JSON body against a schema: 400 when it is not JSON, 422 when it does not fit. */
+/** Parses a JSON body against a schema: 400 when it is not JSON or nests too deep, 422 when it does not fit. */
 export function parseJson<T>(body: Uint8Array, schema: z.ZodType<T>): T {
+  if (!nestsWithin(body, REQUEST_LIMITS.jsonDepth)) {
+    throw new Refusal(
+      400,
+      'json_too_deep',
+      `body: expected at most ${REQUEST_LIMITS.jsonDepth} levels of nesting, got more`,
+    );
+  }
   let json: unknown;
   try {
     json = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: false }).decode(body));

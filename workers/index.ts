@@ -9,13 +9,16 @@ import type { Env } from './env.ts';
 import { listAlerts } from './handlers/alerts.ts';
 import { listReleases, putRelease } from './handlers/releases.ts';
 import { getRollout, postRollout } from './handlers/rollouts.ts';
-import { drain, Refusal, type Call } from './http.ts';
+import { drain, expectBoundedRequest, Refusal, requestIdOf, secureHeaders, type Call } from './http.ts';
+import { missingLimit } from './rate-limit.ts';
 import { activeModel } from './releases.ts';
 
 export { AlertsObject } from './alerts.ts';
 export { RolloutObject } from './rollout.ts';
 
 async function ready(c: Call): Promise<Response> {
+  const missing = missingLimit(c.env);
+  if (missing) throw new Refusal(503, 'not_ready', `not ready: the rate limit ${missing} is not bound`);
   const model = await activeModel(c.env, c.executionCtx);
   if (!model.ok) throw new Refusal(503, 'not_ready', `not ready: ${model.error}`);
   return c.json({ status: 'ready' });
@@ -37,12 +40,15 @@ const handlers: Record<keyof typeof routes, (c: Call) => Response | Promise<Resp
 const app = new Hono<{ Bindings: Env; Variables: { requestId: string; actor: string } }>();
 
 app.use(async (c, next) => {
-  c.set('requestId', c.req.header('cf-ray') ?? crypto.randomUUID());
+  c.set('requestId', requestIdOf(c.req.raw));
   await next();
   await drain(c.req.raw);
-  c.header('x-request-id', c.get('requestId'));
-  c.header('cache-control', 'no-store');
-  c.header('x-content-type-options', 'nosniff');
+  secureHeaders(c.res.headers, c.get('requestId'));
+});
+
+app.use(async (c, next) => {
+  expectBoundedRequest(c.req.raw);
+  await next();
 });
 
 for (const [id, route] of Object.entries<Route>(routes)) {
@@ -55,7 +61,7 @@ for (const [id, route] of Object.entries<Route>(routes)) {
 const failed = (c: Call, { status, code, message, headers }: Refusal): Response =>
   c.json({ error: { code, message, requestId: c.get('requestId') } }, status, headers);
 
-app.notFound((c) => failed(c, new Refusal(404, 'not_found', `no route ${c.req.method} ${c.req.path}`)));
+app.notFound((c) => failed(c, new Refusal(404, 'not_found', `no route ${c.req.method} ${c.req.path.slice(0, 200)}`)));
 
 app.onError((error, c) => {
   if (error instanceof Refusal) return failed(c, error);

@@ -2,6 +2,7 @@
 import * as z from 'zod';
 
 export const BODY_LIMIT_BYTES = { release: 64 << 20, classify: 4 << 20, json: 16 << 10 };
+export const REQUEST_LIMITS = { headers: 100, headerBytes: 32 << 10, queryCharacters: 2048, jsonDepth: 32 };
 
 /** classify: ask for labels. publish: store releases and activate them. operate: rollouts and alerts. None includes another. */
 export const ROLES = ['classify', 'publish', 'operate'] as const;

@@ -1,7 +1,7 @@
 /** Runs the bundle that ships in real workerd, with real R2 and objects, as wrangler.toml binds them. */
 import { createHash } from 'node:crypto';
 import { request } from 'node:http';
-import { startWorker, type Bundle, type LocalWorker } from '../../offline/serve.ts';
+import { startWorker, type Bundle, type LocalWorker, type Serving } from '../../offline/serve.ts';
 import { errorResponse } from '../../src/api/route.ts';
 import type { SigningKey } from '../../src/release/signature.ts';
 
@@ -17,32 +17,34 @@ export const secrets = (key: SigningKey): Record<string, string> => ({
 });
 
 export type Answer = { status: number; headers: Headers; body: unknown };
+type Sent = { token?: string; body?: unknown; type?: string; headers?: Record<string, string> };
 export type Edge = LocalWorker & {
   logs: string[];
   /** Sends a request and reads its JSON answer; `body` that is no bytes, text or form goes as JSON. */
-  send(method: string, path: string, options?: { token?: string; body?: unknown; type?: string }): Promise<Answer>;
+  send(method: string, path: string, options?: Sent): Promise<Answer>;
 };
 
 /** Starts a worker; with `folder` its R2 and objects are kept there, and without its alerts object if `unalerted`. */
 export async function startEdge(
   bundle: Bundle,
   bindings: Record<string, string>,
-  { folder, unalerted }: { folder?: string; unalerted?: boolean } = {},
+  { unalerted, ...serving }: { unalerted?: boolean } & Partial<Serving> = {},
 ): Promise<Edge> {
   const logs: string[] = [];
   const { miniflare, url } = await startWorker(bundle, {
     variables: bindings,
-    ...(folder !== undefined && { folder }),
     onLog: (message) => logs.push(message),
-    omittedObjects: unalerted ? ['ALERTS'] : [],
+    omitted: unalerted ? ['ALERTS'] : [],
+    ...serving,
   });
-  const send: Edge['send'] = async (method, path, { token, body, type } = {}) => {
+  const send: Edge['send'] = async (method, path, { token, body, type, headers = {} } = {}) => {
     const raw =
       body === undefined || typeof body === 'string' || body instanceof Uint8Array || body instanceof FormData;
     const contentType = type ?? (raw ? undefined : 'application/json');
     const response = await fetch(new URL(path, url), {
       method,
       headers: {
+        ...headers,
         ...(token !== undefined && { authorization: `Bearer ${token}` }),
         ...(contentType !== undefined && { 'content-type': contentType }),
       },
