@@ -7,6 +7,7 @@ import { addDoctor } from './commands/doctor.ts';
 import { addEvaluate } from './commands/evaluate.ts';
 import { addExport } from './commands/export.ts';
 import { addInspect } from './commands/inspect.ts';
+import { addKeys } from './commands/keys.ts';
 import { runProgram } from './commands/program.ts';
 import { addPublish } from './commands/publish.ts';
 import { addPurify } from './commands/purify.ts';
@@ -20,6 +21,17 @@ const program = new Command('trigger-guard')
   .description('Finds, removes and watches for backdoors in image classifiers.')
   .helpCommand(false)
   .addHelpText('after', exitCodes);
-const commands = [addDemo, addInspect, addPurify, addScan, addEvaluate, addExport, addPublish, addAttack, addDoctor];
+const commands = [
+  addDemo,
+  addInspect,
+  addPurify,
+  addScan,
+  addEvaluate,
+  addExport,
+  addPublish,
+  addKeys,
+  addAttack,
+  addDoctor,
+];
 for (const add of commands) add(program);
 await runProgram(program);

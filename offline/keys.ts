@@ -1,15 +1,32 @@
-/** The publisher's ECDSA P-256 key pair: the private key as PKCS #8 PEM in one file, the public key as SPKI PEM beside it in `<file>.pub`. */
-import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
+/** What opens a worker: the publisher's ECDSA P-256 key pair, the private key as PKCS #8 PEM in one file, the public key as SPKI PEM beside it in `<file>.pub`; and bearer tokens. */
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  randomBytes,
+  type KeyObject,
+} from 'node:crypto';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { SigningKey } from '../src/release/signature.ts';
 import { failure, success, type Result } from '../src/result.ts';
+import { isTaken } from './directory.ts';
 
 /** The signing key in a file; when there is none, a new one is made (mode 0600), and its public key written to `<file>.pub`. */
 export async function loadOrCreateKey(file: string): Promise<Result<SigningKey>> {
   const pem = await readOptional(file);
   if (!pem.ok) return pem;
-  if (pem.value !== undefined) return parsePrivateKey(file, pem.value);
+  return pem.value === undefined ? writeKey(file) : parsePrivateKey(file, pem.value);
+}
+
+/** A new signing key in a new file (mode 0600), and its public key in `<file>.pub`; refuses to replace either. */
+export async function createKey(file: string): Promise<Result<SigningKey>> {
+  for (const path of [file, `${file}.pub`]) if (await isTaken(path)) return failure(`${path}: expected a new file`);
+  return writeKey(file);
+}
+
+async function writeKey(file: string): Promise<Result<SigningKey>> {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   try {
     await mkdir(dirname(file), { recursive: true });
@@ -29,6 +46,12 @@ export async function loadPublicKey(file: string): Promise<Result<Uint8Array>> {
   if (!pem.value.includes('-----BEGIN PUBLIC KEY-----')) return failure(`${file}: expected a public key as PEM`);
   const key = parse(() => createPublicKey(pem.value!));
   return key ? success(toSpki(key)) : failure(`${file}: expected an ECDSA P-256 public key as PEM`);
+}
+
+/** A fresh random bearer token (256 bits, base64url) and its SHA-256 (hexadecimal), which is all that a worker needs to know. */
+export function createToken(): { token: string; sha256: string } {
+  const token = randomBytes(32).toString('base64url');
+  return { token, sha256: createHash('sha256').update(token).digest('hex') };
 }
 
 function parsePrivateKey(file: string, pem: string): Result<SigningKey> {

@@ -1,8 +1,8 @@
-import { generateKeyPairSync } from 'node:crypto';
-import { readFile, stat, writeFile } from 'node:fs/promises';
+import { createHash, generateKeyPairSync } from 'node:crypto';
+import { readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { loadOrCreateKey, loadPublicKey } from '../offline/keys.ts';
+import { createKey, createToken, loadOrCreateKey, loadPublicKey } from '../offline/keys.ts';
 import { verifySignature } from '../src/release/signature.ts';
 import { testDirectory } from './support/directory.ts';
 import { signedRelease } from './support/release.ts';
@@ -54,6 +54,31 @@ describe('loadOrCreateKey', () => {
     await writeFile(join(directory, 'file'), '');
     expect(await refusal(join(directory, 'file', 'key.pem'))).toContain('key.pem: cannot be');
   });
+});
+
+describe('createKey', () => {
+  test('makes a key that later loads, only its owner can read, and never replaces a private or public key', async () => {
+    const file = join(await testDirectory(), 'keys', 'publisher.pem');
+    const key = await createKey(file);
+    const loaded = await loadOrCreateKey(file);
+    expect(loaded.ok && loaded.value.publicKey).toEqual(key.ok && key.value.publicKey);
+    expect((await stat(file)).mode & 0o777).toBe(0o600);
+    const text = await readFile(file, 'utf8');
+    expect(await createKey(file)).toEqual({ ok: false, error: `${file}: expected a new file` });
+    await rm(file);
+    expect(await createKey(file)).toEqual({ ok: false, error: `${file}.pub: expected a new file` });
+    await writeFile(file, text);
+    await rm(`${file}.pub`);
+    expect(await createKey(file)).toEqual({ ok: false, error: `${file}: expected a new file` });
+    expect(await readFile(file, 'utf8')).toBe(text);
+  });
+});
+
+test('createToken makes another token each time, with its SHA-256', () => {
+  const [first, second] = [createToken(), createToken()];
+  expect(first.token).toMatch(/^[\w-]{43}$/);
+  expect(second.token).not.toBe(first.token);
+  expect(first.sha256).toBe(createHash('sha256').update(first.token).digest('hex'));
 });
 
 describe('loadPublicKey', () => {

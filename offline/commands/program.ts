@@ -5,7 +5,7 @@ import { EXIT, exitCodeOf } from './outcome.ts';
 /** Runs the command that the command line names, and ends the process with its exit code if it fails or is interrupted. */
 export async function runProgram(program: Command): Promise<void> {
   // Set last, for subcommands only inherit what was there when they were made.
-  for (const command of [program, ...program.commands]) command.exitOverride();
+  for (const command of withSubcommands(program)) command.exitOverride();
   endOnInterrupt(EXIT.interrupted);
   try {
     await program.parseAsync();
@@ -14,3 +14,5 @@ export async function runProgram(program: Command): Promise<void> {
     process.exit(exitCodeOf(error));
   }
 }
+
+const withSubcommands = (command: Command): Command[] => [command, ...command.commands.flatMap(withSubcommands)];

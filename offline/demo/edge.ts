@@ -1,8 +1,8 @@
 /** The demo's edge: local workers that serve the release, reached with fresh random tokens. */
-import { createHash, randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { ROLES, type Role } from '../../src/api/route.ts';
 import { accept } from '../commands/outcome.ts';
+import { createToken } from '../keys.ts';
 import { publishRelease } from '../publish.ts';
 import { startTwins, startWorker, type Bundle, type LocalWorker, type Variables } from '../serve.ts';
 import type { Endpoint } from './http.ts';
@@ -14,8 +14,7 @@ export type Edge = { classify: Endpoint; operate: Endpoint; stop(): Promise<void
 
 /** Starts a worker that keeps what it stores under `folder`, and publishes the release to it. */
 export async function startEdge(served: Served, folder: string, port: number): Promise<Edge> {
-  const tokens = newTokens();
-  const variables = variablesOf(tokens, served.publicKey);
+  const { tokens, variables } = newSecrets(served.publicKey);
   const worker = await startWorker(served.bundle, { variables, folder: join(folder, 'edge'), port });
   await publish(worker, served.release, tokens);
   const { url, miniflare } = worker;
@@ -31,8 +30,7 @@ export async function withTwins<T>(
   served: Served,
   work: (guarded: Endpoint, unguarded: Endpoint) => Promise<T>,
 ): Promise<T> {
-  const tokens = newTokens();
-  const variables = variablesOf(tokens, served.publicKey);
+  const { tokens, variables } = newSecrets(served.publicKey);
   const twins = await startTwins(
     served.bundle,
     ['on', 'off'].map((GUARD) => ({ ...variables, GUARD })),
@@ -50,15 +48,14 @@ async function publish({ url }: LocalWorker, release: string, tokens: Tokens): P
   accept(await publishRelease(release, { url: url.href, token: tokens.publish, activate: true }));
 }
 
-const newTokens = (): Tokens =>
-  Object.fromEntries(ROLES.map((role) => [role, randomBytes(24).toString('base64url')])) as Tokens;
-
-function variablesOf(tokens: Tokens, publicKey: Uint8Array): Variables {
-  const hashes = ROLES.map((role) => {
-    return [`${role.toUpperCase()}_TOKEN_SHA256`, createHash('sha256').update(tokens[role]).digest('hex')];
-  });
+/** Fresh tokens, and the variables of a worker that knows them and trusts one key (SPKI, DER). */
+export function newSecrets(publicKey: Uint8Array): { tokens: Tokens; variables: Variables } {
+  const made = ROLES.map((role) => ({ role, ...createToken() }));
   return {
-    ...(Object.fromEntries(hashes) as Record<string, string>),
-    RELEASE_PUBLIC_KEYS: Buffer.from(publicKey).toString('base64'),
+    tokens: Object.fromEntries(made.map(({ role, token }) => [role, token])) as Tokens,
+    variables: {
+      ...Object.fromEntries(made.map(({ role, sha256 }) => [`${role.toUpperCase()}_TOKEN_SHA256`, sha256])),
+      RELEASE_PUBLIC_KEYS: Buffer.from(publicKey).toString('base64'),
+    },
   };
 }

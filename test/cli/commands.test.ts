@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { bundleWorker } from '../../offline/serve.ts';
 import { saveDataset } from '../../offline/data/tensors.ts';
 import { releasesResponse } from '../../src/api/releases.ts';
-import { secrets, startEdge, TOKENS } from '../workers/edge.ts';
+import { secrets, sha256, startEdge, TOKENS } from '../workers/edge.ts';
 import { offlineAnswer, type Expected } from '../workers/offline.ts';
 import { images, writeCliFiles } from './files.ts';
 import { run, start, type Ended } from './process.ts';
@@ -162,4 +162,15 @@ test('an interrupt ends a long command with exit code 130 and leaves nothing beh
   child.kill('SIGINT');
   expect(await ended).toMatchObject({ code: 130, stdout: '' });
   expect(await readdir(folder)).toEqual(['train.safetensors']);
+});
+
+test('keys new makes a signing key and a token, tells the token and its hash once, and refuses to replace a key', async () => {
+  const file = files.at('new-key.pem');
+  const made = jsonOf(await run(['keys', 'new', '--signing-key', file, '--role', 'operate', '--json']));
+  const { signing, token } = made as { signing: Record<string, string>; token: Record<string, string> };
+  expect(sha256(token['token']!)).toBe(token['sha256']);
+  expect(await readFile(`${file}.pub`, 'utf8')).toContain(signing['publicKey']!.slice(0, 64));
+  const repeated = await run(['keys', 'new', '--signing-key', file]);
+  expect(repeated).toEqual({ code: 2, stdout: '', stderr: `error: ${file}: expected a new file\n` });
+  expect((await run(['keys', 'new'])).stderr).toBe('error: keys new: expected --signing-key, --role or both\n');
 });
