@@ -76,11 +76,16 @@ export class AlertsObject extends DurableObject<Env> {
 
 const alertsObject = (env: Env) => env.ALERTS.get(env.ALERTS.idFromName('alerts'));
 
+/** Stores alerts; rejects when they could not be stored. */
+export async function storeAlerts(env: Env, alerts: readonly Alert[]): Promise<void> {
+  await alertsObject(env).record(alerts);
+}
+
 /** Stores alerts without making the request wait; those that cannot be stored are logged whole. */
 export function raise(env: Env, waiter: Waiter, alerts: readonly Alert[]): void {
   const store = async (): Promise<void> => {
     try {
-      await alertsObject(env).record(alerts);
+      await storeAlerts(env, alerts);
     } catch (error) {
       console.error(JSON.stringify({ event: 'alert_not_stored', error: String(error), alerts }));
     }

@@ -1,9 +1,11 @@
 import type { AlertsObject } from './alerts.ts';
+import type { HealthObject } from './health-object.ts';
 
 /** What the worker is given: bindings of wrangler.toml, and its secrets, each a comma-separated list. */
 export type Env = {
   RELEASES: R2Bucket;
   ROLLOUT: DurableObjectNamespace;
+  HEALTH: DurableObjectNamespace<HealthObject>;
   ALERTS: DurableObjectNamespace<AlertsObject>;
   /** `off` serves unguarded, to measure what the guard costs; everything else guards. */
   GUARD?: string;

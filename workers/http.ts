@@ -5,10 +5,12 @@ import { nestsWithin } from '../src/api/json-depth.ts';
 import { BODY_LIMIT_BYTES, REQUEST_LIMITS } from '../src/api/route.ts';
 import type { Env } from './env.ts';
 
-/** What every handler gets: the bindings, the request's id, and who asks (a role and the start of the token's digest). */
-export type Call = Context<{ Bindings: Env; Variables: { requestId: string; actor: string } }>;
+/** The request's id, who asks (a role and the start of the token's digest), and when the answer was begun. */
+export type Variables = { requestId: string; actor: string; startedAtMs: number };
+/** What every handler gets. */
+export type Call = Context<{ Bindings: Env; Variables: Variables }>;
 
-export type RefusalStatus = 400 | 401 | 403 | 404 | 408 | 411 | 413 | 414 | 415 | 422 | 429 | 431 | 500 | 503;
+export type RefusalStatus = 400 | 401 | 403 | 404 | 408 | 409 | 411 | 413 | 414 | 415 | 422 | 429 | 431 | 500 | 503;
 
 /** An answer other than success: thrown by handlers, turned into `{ error }` by the one onError. */
 export class Refusal extends Error {

@@ -8,12 +8,14 @@ import { classify, classifyBatch } from './classify.ts';
 import type { Env } from './env.ts';
 import { listAlerts } from './handlers/alerts.ts';
 import { listReleases, putRelease } from './handlers/releases.ts';
-import { getRollout, postRollout } from './handlers/rollouts.ts';
-import { drain, expectBoundedRequest, Refusal, requestIdOf, secureHeaders, type Call } from './http.ts';
+import { getHealth, getRollout, operateRollout, postRollout } from './handlers/rollouts.ts';
+import { drain, expectBoundedRequest, Refusal, requestIdOf, secureHeaders, type Call, type Variables } from './http.ts';
 import { missingLimit } from './rate-limit.ts';
-import { activeModel } from './releases.ts';
+import { changeRollout } from './rollout.ts';
+import { activeModel } from './serving.ts';
 
 export { AlertsObject } from './alerts.ts';
+export { HealthObject } from './health-object.ts';
 export { RolloutObject } from './rollout.ts';
 
 async function ready(c: Call): Promise<Response> {
@@ -32,12 +34,14 @@ const handlers: Record<keyof typeof routes, (c: Call) => Response | Promise<Resp
   listReleases,
   postRollout,
   getRollout,
+  operateRollout,
+  getHealth,
   classify,
   classifyBatch,
   listAlerts,
 };
 
-const app = new Hono<{ Bindings: Env; Variables: { requestId: string; actor: string } }>();
+const app = new Hono<{ Bindings: Env; Variables: Variables }>();
 
 app.use(async (c, next) => {
   c.set('requestId', requestIdOf(c.req.raw));
@@ -69,4 +73,9 @@ app.onError((error, c) => {
   return failed(c, new Refusal(500, 'internal', 'something went wrong here; the request id finds it in the logs'));
 });
 
-export default app;
+/** Every minute. */
+async function scheduled(_: ScheduledController, env: Env, waiter: ExecutionContext): Promise<void> {
+  await changeRollout(env, waiter, { type: 'tick' });
+}
+
+export default { fetch: app.fetch, scheduled } satisfies ExportedHandler<Env>;

@@ -4,11 +4,13 @@ import type { Classification, GuardAnswer } from '../src/api/classify.ts';
 import { raise } from './alerts.ts';
 import { Refusal, type Call } from './http.ts';
 import { infer, type Inference, type Model } from './model.ts';
-import { activeModel } from './releases.ts';
+import { noteCounts, observe } from './health.ts';
+import { modelFor } from './serving.ts';
 
-/** The model that answers this request; refuses with 503 when there is none. */
+/** The model that answers this client; refuses with 503 when there is none. */
 export async function expectModel(c: Call): Promise<Model> {
-  const model = await activeModel(c.env, c.executionCtx);
+  c.set('startedAtMs', Date.now());
+  const model = await modelFor(c, (digest, counts) => noteCounts(c.env, c.executionCtx, digest, counts));
   if (!model.ok) throw new Refusal(503, 'not_ready', `not ready: ${model.error}`);
   return model.value;
 }
@@ -20,9 +22,11 @@ export function guardedInference(c: Call, model: Model, images: Float32Array, co
     results = infer(model, images, count, c.env.GUARD !== 'off');
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
+    observe(c, model, images, undefined);
     raise(c.env, c.executionCtx, [{ kind: 'guard-failure', release: model.digest, message }]);
     throw new Refusal(500, 'guard_failed', 'the guard could not judge this input, so no label is given');
   }
+  observe(c, model, images, results);
   const alerts = results.flatMap((result) => matchAlerts(c, model, result));
   if (alerts.length) raise(c.env, c.executionCtx, alerts);
   return results.map((result) => classification(model, result));

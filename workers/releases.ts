@@ -1,31 +1,29 @@
-/** Releases in R2, and the one that this isolate serves: verified here before it may answer anything, then kept in memory. */
+/** Releases in R2, and their models in this isolate: verified here before they may answer anything, then kept in memory. */
 import { refusalReason } from '../src/alert/refusal.ts';
 import { RELEASE_FILES, SIGNATURE_FILE } from '../src/release/manifest.ts';
 import { openRelease, type Release } from '../src/release/release.ts';
 import type { ReleaseFiles, Subtle } from '../src/release/signature.ts';
 import { failure, success, type Result } from '../src/result.ts';
-import type { Rollout } from '../src/rollout/rollout.ts';
 import { raise } from './alerts.ts';
 import type { Env, Waiter } from './env.ts';
 import { disposeModel, loadModel, type Model } from './model.ts';
-import { readRollout } from './rollout.ts';
 
-/** The rollout is read again in the background after the first age, and before answering after the second. */
-const ROLLOUT_STALE_MS = 5_000;
-const ROLLOUT_MAX_AGE_MS = 10_000;
-const ROLLOUT_PATIENCE_MS = 2_000;
 const MODEL_LIMIT = 2;
 const REFUSAL_RETRY_MS = 30_000;
 
-/** What this isolate knows. Every load is shared by the requests that wait for it. */
+/** What this isolate has in memory. Every load is shared by the requests that wait for it; `needed` models are not dropped for others. */
 const isolate: {
-  rollout?: { revision: number; stable: string | null; readAtMs: number };
-  reading?: Promise<void> | undefined;
   models: Map<string, Model>;
   loads: Map<string, Promise<Result<Model>>>;
-  refusal?: { digest: string; error: string; atMs: number } | undefined;
-  serving?: Model;
-} = { models: new Map(), loads: new Map() };
+  refusals: Map<string, { error: string; atMs: number }>;
+  needed: ReadonlySet<string>;
+} = { models: new Map(), loads: new Map(), refusals: new Map(), needed: new Set() };
+
+/** Says which releases the rollout needs. */
+export function needModels(digests: ReadonlySet<string>): void {
+  isolate.needed = digests;
+  for (const digest of isolate.refusals.keys()) if (!digests.has(digest)) isolate.refusals.delete(digest);
+}
 
 const key = (digest: string, name: string): string => `releases/${digest}/${name}`;
 
@@ -62,7 +60,7 @@ export async function storeRelease(
   const stored = { createdAt: manifest.createdAt, expiresAt: manifest.expiresAt, sizeBytes };
   const customMetadata = { ...stored, sizeBytes: String(sizeBytes) };
   await env.RELEASES.put(key(digest, SIGNATURE_FILE), files.get(SIGNATURE_FILE)!, { customMetadata });
-  if (isolate.refusal?.digest === digest) isolate.refusal = undefined;
+  isolate.refusals.delete(digest);
   return { stored, created };
 }
 
@@ -123,57 +121,33 @@ async function readModel(env: Env, digest: string): Promise<Result<Model>> {
   isolate.models.set(digest, model);
   for (const old of isolate.models.values()) {
     if (isolate.models.size <= MODEL_LIMIT) break;
-    if (old === model || old === isolate.serving) continue;
+    if (old === model || isolate.needed.has(old.digest)) continue;
     isolate.models.delete(old.digest);
     disposeModel(old);
   }
   return success(model);
 }
 
-const unexpired = (model: Model): Result<Model> =>
+/** The model while its release has not expired. */
+export const unexpired = (model: Model): Result<Model> =>
   Date.now() < model.expiresAtMs
     ? success(model)
     : failure(`release ${model.digest}: it expired at ${new Date(model.expiresAtMs).toISOString()}`);
 
-/** Notes what the rollout says now, so that the isolate that changed it need not ask; an answer that was overtaken changes nothing. */
-export function noteRollout({ revision, stable }: Rollout): void {
-  if (revision < (isolate.rollout?.revision ?? 0)) return;
-  isolate.rollout = { revision, stable, readAtMs: Date.now() };
-}
-
-/** The digest that the rollout names, at most 10 s old; older when the object cannot be reached, undefined when it never could. */
-async function stableDigest(env: Env, waiter: Waiter): Promise<string | null | undefined> {
-  const ageMs = isolate.rollout ? Date.now() - isolate.rollout.readAtMs : Infinity;
-  if (ageMs < ROLLOUT_STALE_MS) return isolate.rollout?.stable;
-  isolate.reading ??= readRollout(env)
-    .then(noteRollout)
-    .catch((error: unknown) => console.error(JSON.stringify({ event: 'rollout_not_read', error: String(error) })))
-    .finally(() => (isolate.reading = undefined));
-  waiter.waitUntil(isolate.reading);
-  if (ageMs >= ROLLOUT_MAX_AGE_MS) await Promise.race([isolate.reading, scheduler.wait(ROLLOUT_PATIENCE_MS)]);
-  return isolate.rollout?.stable;
-}
-
-/**
- * The model that answers now: the rollout's, or, when that one is refused, the one that served before it. A refusal raises an alert
- * and holds for 30 s before the release is tried again.
- */
-export async function activeModel(env: Env, waiter: Waiter): Promise<Result<Model>> {
-  const stable = await stableDigest(env, waiter);
-  if (stable === undefined) return failure('the rollout could not be read');
-  if (stable === null) return failure('no release is active');
-  const { refusal } = isolate;
-  const held = refusal?.digest === stable && Date.now() - refusal.atMs < REFUSAL_RETRY_MS;
-  const model = held ? failure(refusal.error) : await releaseModel(env, waiter, stable);
+/** The model of a release that the rollout names. A refusal raises an alert, and holds for 30 s before the release is tried again. */
+export async function namedModel(env: Env, waiter: Waiter, digest: string): Promise<Result<Model>> {
+  const refusal = isolate.refusals.get(digest);
+  if (refusal && Date.now() - refusal.atMs < REFUSAL_RETRY_MS) return failure(refusal.error);
+  const model = await releaseModel(env, waiter, digest);
   if (model.ok) {
-    isolate.serving = model.value;
+    isolate.refusals.delete(digest);
     return model;
   }
-  if (!held) {
-    isolate.refusal = { digest: stable, error: model.error, atMs: Date.now() };
+  // Of the requests that waited for one load only the first tells.
+  if (isolate.refusals.get(digest) === refusal) {
+    isolate.refusals.set(digest, { error: model.error, atMs: Date.now() });
     const reason = refusalReason(model.error);
-    raise(env, waiter, [{ kind: 'release-refused', release: stable, reason, message: model.error }]);
+    raise(env, waiter, [{ kind: 'release-refused', release: digest, reason, message: model.error }]);
   }
-  const before = isolate.serving && unexpired(isolate.serving);
-  return before?.ok ? before : model;
+  return model;
 }

@@ -123,17 +123,38 @@ export const servingSchema = z.object({
   revision: z.int(),
   stable: digest.nullable(),
   canary: z.object({ digest, salt: z.string(), canaryPercent: z.number() }).nullable(),
+  /** What must not serve, also not where the stable release is refused. */
+  failed: z.array(digest),
 });
 export type Serving = z.infer<typeof servingSchema>;
 
 /** What serves now. */
-export function servingOf({ revision, stable, canary }: Rollout): Serving {
+export function servingOf({ revision, stable, canary, failed }: Rollout): Serving {
   return {
     revision,
     stable,
     canary: canary && { digest: canary.digest, salt: canary.salt, canaryPercent: percentOf(canary) },
+    failed: failed.map(({ digest }) => digest),
   };
 }
 
 /** The percentage of clients that get the canary now. */
 export const percentOf = ({ plan, stepIndex }: Canary): number => plan[stepIndex]!.canaryPercent;
+
+const phases = {
+  activate: 'activated',
+  promote: 'promoted',
+  'roll-back': 'rolled-back',
+  abort: 'aborted',
+  undo: 'undone',
+  start: 'running',
+  advance: 'running',
+  resume: 'running',
+  pause: 'paused',
+} as const;
+
+/** Where the latest change left the rollout, `none` before the first. */
+export function phaseOf({ history }: Rollout): (typeof phases)[Change['type']] | 'none' {
+  const latest = history.at(-1);
+  return latest ? phases[latest.type] : 'none';
+}

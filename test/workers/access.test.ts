@@ -27,6 +27,8 @@ const guarded = [
   ['GET', '/v1/releases', ['publish', 'operate']],
   ['POST', '/v1/rollouts', ['publish', 'operate']],
   ['GET', '/v1/rollouts', ['publish', 'operate']],
+  ['POST', '/v1/rollouts/operations', ['operate']],
+  ['GET', '/v1/health', ['operate']],
   ['POST', '/v1/classify', ['classify']],
   ['POST', '/v1/classify/batch', ['classify']],
   ['GET', '/v1/alerts', ['operate']],
