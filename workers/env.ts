@@ -9,6 +9,10 @@ export type Env = {
   ALERTS: DurableObjectNamespace<AlertsObject>;
   /** `off` serves unguarded, to measure what the guard costs; everything else guards. */
   GUARD?: string;
+  /** What happens to a suspect input: `flag` (also when not set), `block` or `shadow`; anything else refuses every image. */
+  GUARD_POLICY?: string;
+  /** What clients of the other protocols call the model; `trigger-guard` when not set. */
+  MODEL_NAME?: string;
   /** Public keys that may sign releases, base64 SPKI. */
   RELEASE_PUBLIC_KEYS?: string;
   /** SHA-256 of the bearer tokens of each role, hexadecimal. */

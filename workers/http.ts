@@ -161,6 +161,13 @@ export function parseJson<T>(body: Uint8Array, schema: z.ZodType<T>): T {
   return parsed.data;
 }
 
+/** The query of a request; refuses with 400 when it does not fit. */
+export function parseQuery<T>(c: Call, schema: z.ZodType<T>): T {
+  const query = schema.safeParse(c.req.query());
+  if (!query.success) throw new Refusal(400, 'invalid_request', `query: ${firstIssue(query.error)}`);
+  return query.data;
+}
+
 /** The first issue of a schema error, as one sentence that names the field. */
 export function firstIssue(error: z.ZodError): string {
   const issue = error.issues[0]!;

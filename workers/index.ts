@@ -3,6 +3,7 @@ import { Hono } from 'hono';
 import { openApi } from '../src/api/open-api.ts';
 import type { Route } from '../src/api/route.ts';
 import { routes } from '../src/api/routes.ts';
+import { readPolicy } from '../src/guard-policy.ts';
 import { authorize } from './auth.ts';
 import { classify, classifyBatch } from './classify.ts';
 import type { Env } from './env.ts';
@@ -21,7 +22,8 @@ export { RolloutObject } from './rollout.ts';
 async function ready(c: Call): Promise<Response> {
   const missing = missingLimit(c.env);
   if (missing) throw new Refusal(503, 'not_ready', `not ready: the rate limit ${missing} is not bound`);
-  const model = await activeModel(c.env, c.executionCtx);
+  const policy = readPolicy(c.env.GUARD_POLICY);
+  const model = policy.ok ? await activeModel(c.env, c.executionCtx) : policy;
   if (!model.ok) throw new Refusal(503, 'not_ready', `not ready: ${model.error}`);
   return c.json({ status: 'ready' });
 }

@@ -39,9 +39,9 @@ function matchAlerts(c: Call, { digest }: Model, { label, verdict, victim }: Inf
   return verdict.matches.map((match) => ({ ...context, ...match }));
 }
 
-function classification({ network }: Model, { label, scores, verdict, victim }: Inference): Classification {
+function classification({ network }: Model, { label, scores, logits, verdict, victim }: Inference): Classification {
   const nameOf = (index: number): string => network.labelNames[index]!;
-  const named = { label, labelName: nameOf(label), scores };
+  const named = { label, labelName: nameOf(label), scores, logits };
   if (verdict === 'off') return { ...named, guard: { verdict } };
   const guard: GuardAnswer = {
     ...verdict,

@@ -19,8 +19,8 @@ export type Model = {
   victimHead: Weights;
 };
 
-/** `scores` are softmax probabilities [K]. */
-export type Answer = { label: number; scores: number[] };
+/** `scores` are softmax probabilities [K] of `logits` [K]. */
+export type Answer = { label: number; scores: number[]; logits: number[] };
 /** `victim` is there when the verdict is `suspect`. */
 export type Inference = Answer & { verdict: Verdict | 'off'; victim?: Answer };
 
@@ -101,5 +101,5 @@ function answer(logits: Float32Array): Answer {
   const label = logits.reduce((best, value, index) => (value > logits[best]! ? index : best), 0);
   const odds = Array.from(logits, (value) => Math.exp(value - logits[label]!));
   const total = odds.reduce((sum, value) => sum + value, 0);
-  return { label, scores: odds.map((value) => value / total) };
+  return { label, scores: odds.map((value) => value / total), logits: Array.from(logits) };
 }

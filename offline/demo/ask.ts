@@ -56,7 +56,7 @@ export async function askOverHttp(
 }
 
 const firstOf = (images: Dataset): Dataset => selectImages(images, everyIndex(IMAGES));
-const isFlagged = ({ guard }: Answer): boolean => guard.verdict === 'suspect';
+const isFlagged = ({ guard }: Answer): boolean => guard?.verdict === 'suspect';
 
 async function countDisagreeing(answers: Answer[], content: ReleaseContent, images: Dataset): Promise<number> {
   const { manifest, guard } = content;

@@ -1,16 +1,12 @@
 /** Classification over HTTP: images in, labels and verdicts out. */
 import * as z from 'zod';
-import { failure, success, type Result } from '../result.ts';
 import { digestSchema, type Routes } from './route.ts';
 
-export const PIXEL_LIMIT = 4_000_000;
 export const BATCH_LIMIT = 32;
 
 const label = z.int().min(0);
 
-/**
- * Checked by `imageFromPixels` and only described here: zod would collect an issue for each of a million wrong numbers.
- */
+/** Checked by `imageFromJson` and only described here: zod would collect an issue for each of a million wrong numbers. */
 const pixels = z.unknown().meta({
   description: 'pixels [H][W][C], numbers in 0..255',
   type: 'array',
@@ -18,7 +14,14 @@ const pixels = z.unknown().meta({
 });
 
 export const classifyRequest = z.strictObject({ pixels });
-export const batchRequest = z.strictObject({ images: z.array(pixels).min(1).max(BATCH_LIMIT) });
+const image = z.unknown().meta({
+  description: 'an encoded image, or pixels [H][W][C], numbers in 0..255',
+  anyOf: [{ type: 'object', properties: { b64: { type: 'string' } }, required: ['b64'] }, { type: 'array' }],
+});
+export const batchRequest = z.strictObject({ images: z.array(image).min(1).max(BATCH_LIMIT) });
+
+/** `top_k`: the labels with the highest scores instead of all scores. */
+export const classifyQuery = z.strictObject({ top_k: z.coerce.number().int().min(1).max(1000).optional() });
 
 const match = z.strictObject({
   triggerId: z.string(),
@@ -42,11 +45,14 @@ const guard = z.union([
   z.strictObject({ verdict: z.literal('off') }),
 ]);
 
+const scoredLabel = z.strictObject({ label, labelName: z.string(), score: z.number() });
+
 const classification = z.strictObject({
   label,
   labelName: z.string(),
-  scores: z.array(z.number()).describe('softmax probabilities [K]'),
-  guard,
+  scores: z.array(z.number()).optional().describe('softmax probabilities [K]; absent with top_k'),
+  top: z.array(scoredLabel).optional().describe('with top_k: the labels with the highest scores, highest first'),
+  guard: guard.optional().describe('absent where the policy is shadow'),
 });
 export const classifyResponse = classification.extend({ release: digestSchema });
 export const batchResponse = z.strictObject({ release: digestSchema, results: z.array(classification) });
@@ -57,6 +63,7 @@ export const classifyRoutes = {
     path: '/v1/classify',
     summary: 'Classify one image',
     roles: ['classify'],
+    query: classifyQuery,
     request: { 'image/png': 'binary', 'image/jpeg': 'binary', 'application/json': classifyRequest },
     status: 200,
     response: classifyResponse,
@@ -67,6 +74,7 @@ export const classifyRoutes = {
     path: '/v1/classify/batch',
     summary: `Classify up to ${BATCH_LIMIT} images`,
     roles: ['classify'],
+    query: classifyQuery,
     request: { 'application/json': batchRequest },
     status: 200,
     response: batchResponse,
@@ -74,45 +82,21 @@ export const classifyRoutes = {
   },
 } as const satisfies Routes;
 
-export type Classification = z.infer<typeof classification>;
 export type GuardAnswer = z.infer<typeof guard>;
 
-const shapeOf = (value: unknown): string => {
-  const sizes: number[] = [];
-  for (let level = value; Array.isArray(level) && sizes.length < 4; level = level[0] as unknown)
-    sizes.push(level.length);
-  return sizes.length ? `[${sizes.join(',')}]` : typeof value;
+/** What inference says of one image: `scores` are softmax probabilities [K] of `logits` [K]. */
+export type Classification = {
+  label: number;
+  labelName: string;
+  scores: readonly number[];
+  logits: readonly number[];
+  guard: GuardAnswer;
 };
 
-/**
- * Reads nested arrays `pixels` [H][W][C] in 0..255 into `image` [H*W*C] in 0..1. Fails when the shape is not the one expected or a value is not
- * a finite number in the range; `field` names the input in the message.
- */
-export function imageFromPixels(
-  pixels: unknown,
-  input: { height: number; width: number; channels: number },
-  field: string,
-): Result<Float32Array> {
-  const { height, width, channels } = input;
-  const wrongShape = (): { ok: false; error: string } =>
-    failure(`${field}: expected numbers [${height},${width},${channels}], got ${shapeOf(pixels)}`);
-  const image = new Float32Array(height * width * channels);
-  if (!Array.isArray(pixels) || pixels.length !== height) return wrongShape();
-  let next = 0;
-  for (const row of pixels as unknown[]) {
-    if (!Array.isArray(row) || row.length !== width) return wrongShape();
-    for (const pixel of row as unknown[]) {
-      if (!Array.isArray(pixel) || pixel.length !== channels) return wrongShape();
-      for (const value of pixel as unknown[]) {
-        if (typeof value !== 'number' || !(value >= 0 && value <= 255)) {
-          const at = [Math.floor(next / channels / width), Math.floor(next / channels) % width, next % channels];
-          const got = typeof value === 'number' ? value : typeof value;
-          return failure(`${field}[${at.join('][')}]: expected a number in 0..255, got ${got}`);
-        }
-        image[next] = value / 255;
-        next += 1;
-      }
-    }
-  }
-  return success(image);
+/** The `count` highest of `scores` [K], highest first; of equal ones the lower label first. */
+export function topLabels(scores: readonly number[], labelNames: readonly string[], count: number) {
+  return scores
+    .map((score, label) => ({ label, labelName: labelNames[label]!, score }))
+    .sort((a, b) => b.score - a.score)
+    .slice(0, count);
 }
