@@ -16,6 +16,12 @@ export function imageBatch(dataset: Dataset, indices: ArrayLike<number>): Tensor
 /** The numbers 0 .. count-1. */
 export const everyIndex = (count: number): Int32Array => Int32Array.from({ length: count }, (_, index) => index);
 
+/** At most `most` of the numbers 0 .. count-1, evenly spread. */
+export function spread(count: number, most: number): number[] {
+  const chosen = Math.min(count, most);
+  return Array.from({ length: chosen }, (_, index) => Math.floor((index * count) / chosen));
+}
+
 /** The images whose label is not the target: a trigger proves itself on nothing else. */
 export function indicesWithout(dataset: Dataset, targetLabel: number): Int32Array {
   return everyIndex(dataset.count).filter((index) => dataset.labels[index] !== targetLabel);

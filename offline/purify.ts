@@ -15,6 +15,7 @@ import { CONFIRMED_HIT_RATE } from './recover/pool.ts';
 import { measureTriggers, searchLabels, type Measured, type Recovery } from './recover/screening.ts';
 import { climbBackdoors, investigate, type Finding, type Scan, type ScanOptions } from './scan.ts';
 import { chooseCut, unlearn, type CutInput } from './unlearn/cut.ts';
+import type { Moment } from './unlearn/trade-off.ts';
 
 export type PurifyOptions = ScanOptions & {
   unlearn: 'late' | 'ascent';
@@ -30,7 +31,7 @@ export type PurifyOptions = ScanOptions & {
 export type Purified =
   | { outcome: 'nothing-found'; scan: Scan }
   | { outcome: 'gate-failed'; scan: Scan; failures: string[] }
-  | { outcome: 'purified'; scan: Scan; content: ReleaseContent };
+  | { outcome: 'purified'; scan: Scan; content: ReleaseContent; tradeOff: Moment[] };
 
 type Metrics = Manifest['metrics']['victim'];
 
@@ -55,9 +56,9 @@ export async function purify(model: Model, images: Dataset, options: PurifyOptio
     pools: [...pools.values()].map((pool) => pool.map(({ trigger }) => trigger)),
   };
   const trial = await progress.stage('unlearn', 'choosing the cut', (report) => chooseCut(cutInput, report));
-  const weights =
+  const { weights, tradeOff } =
     options.unlearn === 'late'
-      ? trial.weights
+      ? trial
       : await progress.stage('unlearn', 'gradient ascent on all layers', (report) =>
           unlearn(cutInput, 'ascent', trial.cut, report),
         );
@@ -96,7 +97,12 @@ export async function purify(model: Model, images: Dataset, options: PurifyOptio
   const findings = scan.findings.map((finding): Finding => {
     return { ...finding, pool: pools.get(finding.targetLabel) ?? finding.pool };
   });
-  return { outcome: 'purified', scan: { ...scan, findings }, content: { manifest, weights, victimHead, guard } };
+  return {
+    outcome: 'purified',
+    scan: { ...scan, findings },
+    content: { manifest, weights, victimHead, guard },
+    tradeOff,
+  };
 }
 
 /** Whether a fresh recovery found the old trigger again, label by label. */

@@ -12,6 +12,7 @@ import type { Report } from '../progress.ts';
 import type { Split } from '../recover/screening.ts';
 import { ASCENT_WEIGHTS, type Ascent, type AscentWeights } from '../unlearn/ascent.ts';
 import type { CutTrial } from '../unlearn/cut.ts';
+import type { Unlearned } from '../unlearn/late.ts';
 import type { HostWeights } from '../../src/network/safetensors.ts';
 import type { Distillation } from './distill.ts';
 import { BATCH, type FineTuning, type Tuning } from './fine-tune.ts';
@@ -111,10 +112,12 @@ async function cleanse(input: DefenseInput): Promise<Model> {
 }
 
 /** The paper's unlearning with given weights of its loss. */
-export function unlearnByAscent(input: DefenseInput, weights: AscentWeights): Promise<Model> {
-  const { model, split, seed, pools } = input;
+export async function unlearnByAscent(input: DefenseInput, weights: AscentWeights): Promise<Model> {
+  const { model, split, seed, pools, engine, report } = input;
   const job = { ...model, cut: '', images: split.learn, triggers: pools.flat(), steps: BAERASER_STEPS, seed };
-  return runJob<Ascent>(input, PAPER_ASCENT, { ...job, ...weights });
+  const jobs = [{ ...job, ...weights }];
+  const [unlearned] = await runReportedJobs<Ascent, Unlearned>(PAPER_ASCENT, jobs, { engine, report });
+  return { ...model, weights: unlearned!.weights };
 }
 
 /** The defences by the names that grids and records know. */

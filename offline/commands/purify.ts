@@ -12,7 +12,6 @@ import { showProgress } from '../progress.ts';
 import { purify, type Purified } from '../purify.ts';
 import { writeRelease } from '../release.ts';
 import { formatRelease, releaseJson } from '../report/purified.ts';
-import { writePictures } from '../report/pictures.ts';
 import { formatScan, scanJson } from '../report/scanned.ts';
 import { list } from '../report/text.ts';
 import { addInputFlags, engine, flag, givenInput, inputFlags, MODEL, parseFlags, seed, share } from './flags.ts';
@@ -29,7 +28,7 @@ const schema = z.object({
   falsePositiveRate: share(),
   key: z.string().optional(),
   force: flag,
-  pictures: z.string().optional(),
+  report: z.string().optional(),
   json: flag,
   ...inputFlags,
 });
@@ -48,7 +47,7 @@ export function addPurify(program: Command): void {
     .option('--false-positive-rate <RATE>', 'share of clean images that the guard may flag', '0.005')
     .option('--key <FILE>', 'signing key, made on first use (default: $TRIGGER_GUARD_KEY or the user configuration)')
     .option('--force', 'write the release even if it fails its gate; its manifest says so')
-    .option('--pictures <DIR>', 'new or empty directory for pictures of the recovered triggers')
+    .option('--report <DIR>', 'new or empty directory for report.html and report.json')
     .option('--json', 'print one JSON document');
   addInputFlags(command).action(runPurify);
 }
@@ -56,7 +55,7 @@ export function addPurify(program: Command): void {
 async function runPurify(path: string, options: unknown): Promise<void> {
   const flags = parseFlags(schema, options);
   await expectPlace('--out', flags.out);
-  if (flags.pictures !== undefined) await expectPlace('--pictures', flags.pictures);
+  if (flags.report !== undefined) await expectPlace('--report', flags.report);
   const keyFile = flags.key ?? defaultKeyFile();
   const read = accept(await openModel(path, givenInput(flags), `${keyFile}.pub`));
   await expectPlaceOfModel(read, flags.out);
@@ -80,9 +79,15 @@ async function runPurify(path: string, options: unknown): Promise<void> {
   };
   const purified = await purify(model, images, how);
   closeEngine(opened);
-  if (flags.pictures !== undefined) accept(await writePictures(flags.pictures, purified.scan.findings));
   const written = purified.outcome === 'purified' ? await write(flags.out, model, purified, key) : undefined;
-  print(flags.json, purifiedJson(purified, model, written), () => formatPurified(purified, model, written));
+  const figures = purifiedJson(purified, model, written);
+  if (flags.report !== undefined) {
+    // Plots take a moment to load, which only those who want them should wait for.
+    const { writeReport } = await import('../report/write.ts');
+    const { labelNames } = model.network;
+    accept(await writeReport(flags.report, { model: path, labelNames, result: purified }, figures));
+  }
+  print(flags.json, figures, () => formatPurified(purified, model, written));
   if (purified.outcome === 'gate-failed') process.exitCode = EXIT.gateFailed;
 }
 
@@ -129,7 +134,8 @@ function purifiedJson(purified: Purified, model: Model, release: Written | undef
   const shared = { outcome, ...scanJson(scan, model.network.labelNames) };
   if (outcome === 'nothing-found') return { ...shared, victimDigest: digestModel(model) };
   if (outcome === 'gate-failed') return { ...shared, failures: purified.failures };
-  return { ...shared, ...release, ...releaseJson(purified.content) };
+  const { content, tradeOff } = purified;
+  return { ...shared, ...release, ...releaseJson(content), tradeOff };
 }
 
 function formatPurified(purified: Purified, model: Model, written: Written | undefined): string {

@@ -3,7 +3,6 @@ import * as z from 'zod';
 import { closeEngine } from '../engine/engine.ts';
 import { adoptLabelNames } from '../import/open.ts';
 import { showProgress } from '../progress.ts';
-import { writePictures } from '../report/pictures.ts';
 import { formatScan, scanJson } from '../report/scanned.ts';
 import { scan } from '../scan.ts';
 import { addInputFlags, engine, flag, givenInput, inputFlags, KEY, MODEL, parseFlags, seed } from './flags.ts';
@@ -15,7 +14,7 @@ const schema = z.object({
   seed,
   engine,
   key: z.string().optional(),
-  pictures: z.string().optional(),
+  report: z.string().optional(),
   json: flag,
   ...inputFlags,
 });
@@ -30,14 +29,14 @@ export function addScan(program: Command): void {
     .option('--seed <N>', 'makes the run repeatable on one engine', '1')
     .option('--engine <NAME>', 'auto, wasm or webgpu', 'auto')
     .option('--key <FILE.pub>', KEY)
-    .option('--pictures <DIR>', 'new or empty directory for pictures of the recovered triggers')
+    .option('--report <DIR>', 'new or empty directory for report.html and report.json')
     .option('--json', 'print one JSON document');
   addInputFlags(command).action(runScan);
 }
 
 async function runScan(path: string, options: unknown): Promise<void> {
   const flags = parseFlags(schema, options);
-  if (flags.pictures !== undefined) await expectPlace('--pictures', flags.pictures);
+  if (flags.report !== undefined) await expectPlace('--report', flags.report);
   const read = await readModel(path, givenInput(flags), flags.key);
   const images = await readImages(flags.clean, read.network, true);
   const model = adoptLabelNames(read, images);
@@ -45,8 +44,14 @@ async function runScan(path: string, options: unknown): Promise<void> {
   await expectSight(model, images);
   const found = await scan(model, images, { engine: opened, seed: flags.seed, progress: showProgress(process.stderr) });
   closeEngine(opened);
-  if (flags.pictures !== undefined) accept(await writePictures(flags.pictures, found.findings));
   const { labelNames } = model.network;
-  print(flags.json, scanJson(found, labelNames), () => formatScan(found, labelNames));
+  const figures = scanJson(found, labelNames);
+  if (flags.report !== undefined) {
+    // Plots take a moment to load, which only those who want them should wait for.
+    const { writeReport } = await import('../report/write.ts');
+    const result = { outcome: 'scanned', scan: found } as const;
+    accept(await writeReport(flags.report, { model: path, labelNames, result }, figures));
+  }
+  print(flags.json, figures, () => formatScan(found, labelNames));
   if (found.findings.some(({ grade }) => grade === 'backdoor')) process.exitCode = EXIT.backdoorFound;
 }

@@ -1,11 +1,7 @@
 /** Recovered triggers as pictures, for people to look at. */
-import { encodePng, type Image } from '../../src/image.ts';
-import type { Result } from '../../src/result.ts';
+import type { Image } from '../../src/image.ts';
 import type { Trigger } from '../../src/trigger/trigger.ts';
-import { writeDirectory } from '../directory.ts';
-import type { Finding } from '../scan.ts';
 
-const PICTURES_PER_FINDING = 6;
 const LEAST_SIDE_PIXELS = 224;
 
 /** A trigger stamped on mid-grey [H,W,C], enlarged to at least 224 pixels a side: grey is where it changes nothing. */
@@ -22,14 +18,4 @@ export function triggerPicture(trigger: Trigger): Image {
     data[index] = Math.round(255 * (0.5 + shift));
   }
   return { height: rows, width: columns, channels, data };
-}
-
-/** Writes the smallest triggers of every finding as PNG files into a new or empty directory, all or none. */
-export function writePictures(directory: string, findings: readonly Finding[]): Promise<Result<null>> {
-  const files = findings.flatMap(({ targetLabel, pool }) =>
-    pool.slice(0, PICTURES_PER_FINDING).map(({ trigger }, index): [string, Uint8Array] => {
-      return [`label-${targetLabel}-${index + 1}-${trigger.kind}.png`, encodePng(triggerPicture(trigger))];
-    }),
-  );
-  return writeDirectory(directory, new Map(files));
 }

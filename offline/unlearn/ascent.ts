@@ -8,7 +8,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { forward, toDevice } from '../../src/network/forward.ts';
 import { IMAGES } from '../../src/network/network.ts';
-import type { HostTensor } from '../../src/network/safetensors.ts';
 import { stamp } from '../../src/trigger/trigger.ts';
 import { imageBatch, indicesWithout } from '../batch.ts';
 import type { Dataset } from '../data/dataset.ts';
@@ -16,7 +15,8 @@ import { randomSource } from '../engine/random.ts';
 import type { Report } from '../progress.ts';
 import { crossEntropy, descend, toHost, variablesOf } from '../train.ts';
 import { sensitivity } from './penalty.ts';
-import type { Unlearning } from './late.ts';
+import type { Unlearned, Unlearning } from './late.ts';
+import { openWatch, WATCH_STEPS } from './trade-off.ts';
 
 /** The weights of the loss; omega is the paper's sensitivity, or 1 for every weight. */
 export type AscentWeights = { alpha: number; beta: number; omega: 'sensitivity' | 'one' };
@@ -30,8 +30,8 @@ const PEAK_LEARNING_RATE = 2e-3;
 export const ASCENT_CAP = 6;
 const REFRESH_STEPS = 50;
 
-/** Unlearns triggers in all layers by gradient ascent and returns the network's weights; a job for worker threads. */
-export async function job(input: Ascent, report: Report): Promise<Map<string, HostTensor>> {
+/** Unlearns triggers in all layers by gradient ascent; a job for worker threads. */
+export async function job(input: Ascent, report: Report): Promise<Unlearned> {
   const { network, images, triggers, steps, alpha, beta } = input;
   const origin = toDevice(input.weights);
   const variables = variablesOf(origin);
@@ -51,6 +51,8 @@ export async function job(input: Ascent, report: Report): Promise<Map<string, Ho
     input.omega === 'one' ? onesLike(variables) : sensitivity(cleanLoss, variables);
   let omega = weigh();
 
+  const watch = input.watched && openWatch(network, IMAGES, origin, input.watched);
+  await watch?.look(0, variables);
   await descend({
     variables: [...variables.values()],
     steps,
@@ -66,17 +68,19 @@ export async function job(input: Ascent, report: Report): Promise<Map<string, Ho
       const unlearned = tf.sub(cleanLoss(), tf.minimum(obeyed, ASCENT_CAP));
       return tf.add(tf.mul(alpha, unlearned), tf.mul(beta, tf.addN(drift)));
     },
-    afterStep: (step) => {
+    afterStep: async (step) => {
       if (step % REFRESH_STEPS === REFRESH_STEPS - 1) {
         tf.dispose([...omega.values()]);
         omega = weigh();
       }
       report({ step: step + 1, steps });
+      if (step % WATCH_STEPS === WATCH_STEPS - 1) await watch?.look(step + 1, variables);
     },
   });
   const purified = await toHost(variables);
+  watch?.end();
   tf.dispose([...origin.values(), ...variables.values(), ...omega.values()]);
-  return purified;
+  return { weights: purified, tradeOff: watch?.moments ?? [] };
 }
 
 const labelsOf = (images: Dataset, indices: Int32Array): Int32Array => indices.map((index) => images.labels[index]!);

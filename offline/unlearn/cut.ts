@@ -14,7 +14,8 @@ import { predict, predictWithFeatures } from '../predict.ts';
 import type { Report } from '../progress.ts';
 import type { Split } from '../recover/screening.ts';
 import { ASCENT_WEIGHTS, type Ascent } from './ascent.ts';
-import type { Unlearning } from './late.ts';
+import type { Unlearned, Unlearning } from './late.ts';
+import type { Moment } from './trade-off.ts';
 
 const LATE = new URL('./late.ts', import.meta.url);
 const ASCENT = new URL('./ascent.ts', import.meta.url);
@@ -39,6 +40,7 @@ export type CutInput = {
 export type CutTrial = {
   cut: string;
   weights: HostWeights;
+  tradeOff: Moment[];
   /** Success rate of the recovered triggers beyond the victim's natural rate, accuracy lost, probe's true-positive rate; all held-back. */
   obedience: number;
   accuracyLoss: number;
@@ -51,7 +53,7 @@ export async function unlearn(
   method: 'late' | 'ascent',
   cut: string,
   report: Report,
-): Promise<HostWeights> {
+): Promise<Unlearned> {
   const job: Unlearning = {
     network,
     weights,
@@ -60,11 +62,12 @@ export async function unlearn(
     triggers: pools.flat(),
     steps: STEPS[method],
     seed,
+    watched: { images: split.heldBack, triggers: pools.flat() },
   };
   const [unlearned] =
     method === 'late'
-      ? await runReportedJobs<Unlearning, HostWeights>(LATE, [job], { engine, report })
-      : await runReportedJobs<Ascent, HostWeights>(ASCENT, [{ ...job, ...ASCENT_WEIGHTS }], { engine, report });
+      ? await runReportedJobs<Unlearning, Unlearned>(LATE, [job], { engine, report })
+      : await runReportedJobs<Ascent, Unlearned>(ASCENT, [{ ...job, ...ASCENT_WEIGHTS }], { engine, report });
   return unlearned!;
 }
 
@@ -82,10 +85,10 @@ export async function chooseCut(input: CutInput, report: Report): Promise<CutTri
   const trials: CutTrial[] = [];
   const cuts = distinctCuts(input.network).slice(0, CANDIDATES);
   for (const [index, cut] of cuts.entries()) {
-    const weights = await unlearn(input, 'late', cut, ({ step, steps }) =>
+    const unlearned = await unlearn(input, 'late', cut, ({ step, steps }) =>
       report({ step: index * steps + step, steps: cuts.length * steps }),
     );
-    const trial = await measureCut(input, cut, weights);
+    const trial = await measureCut(input, cut, unlearned);
     const { obedience, accuracyLoss, separation } = trial;
     if (obedience <= OBEDIENCE_LIMIT && accuracyLoss <= ACCURACY_LIMIT && separation >= SEPARATION_WANTED) return trial;
     trials.push(trial);
@@ -95,7 +98,7 @@ export async function chooseCut(input: CutInput, report: Report): Promise<CutTri
   return trials.reduce((best, trial) => (worth(trial) > worth(best) ? trial : best));
 }
 
-async function measureCut(input: CutInput, cut: string, weights: HostWeights): Promise<CutTrial> {
+async function measureCut(input: CutInput, cut: string, { weights, tradeOff }: Unlearned): Promise<CutTrial> {
   const { network, split, pools, seed } = input;
   const { heldBack } = split;
   const all = everyIndex(heldBack.count);
@@ -125,7 +128,7 @@ async function measureCut(input: CutInput, cut: string, weights: HostWeights): P
   [before, after].forEach((held) => held.forEach((tensor) => tensor.dispose()));
   const accuracyLoss =
     cleanAccuracy(victimAnswers, heldBack.labels).rate - cleanAccuracy(answers, heldBack.labels).rate;
-  return { cut, weights, obedience: mean(obedience), accuracyLoss, separation: mean(flagged) };
+  return { cut, weights, tradeOff, obedience: mean(obedience), accuracyLoss, separation: mean(flagged) };
 }
 
 const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;

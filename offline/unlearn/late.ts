@@ -9,7 +9,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { forward, toDevice } from '../../src/network/forward.ts';
 import { IMAGES, type Network } from '../../src/network/network.ts';
-import type { HostTensor } from '../../src/network/safetensors.ts';
+import type { HostTensor, HostWeights } from '../../src/network/safetensors.ts';
 import { headWeightShapes } from '../../src/release/release.ts';
 import { stamp, type Trigger } from '../../src/trigger/trigger.ts';
 import { imageBatch } from '../batch.ts';
@@ -17,6 +17,7 @@ import type { Dataset } from '../data/dataset.ts';
 import { randomSource, type RandomSource } from '../engine/random.ts';
 import type { Report } from '../progress.ts';
 import { crossEntropy, descend, toHost, variablesOf } from '../train.ts';
+import { openWatch, WATCH_STEPS, type Moment, type Watched } from './trade-off.ts';
 
 export type Unlearning = {
   network: Network;
@@ -28,7 +29,12 @@ export type Unlearning = {
   triggers: readonly Trigger[];
   steps: number;
   seed: number;
+  /** What to measure on the way, if anything. */
+  watched?: Watched;
 };
+
+/** The unlearned network's weights, those of the trunk as they were, and what was measured on the way. */
+export type Unlearned = { weights: HostWeights; tradeOff: Moment[] };
 
 const BATCH = 64;
 const PEAK_LEARNING_RATE = 5e-3;
@@ -39,8 +45,8 @@ const STRETCH = 3;
 /** The largest random shift, as a share of the image's sides. */
 const SHIFT_SHARE = 1 / 14;
 
-/** Unlearns triggers in the head and returns the whole network's weights, those of the trunk as they were; a job for worker threads. */
-export async function job(input: Unlearning, report: Report): Promise<Map<string, HostTensor>> {
+/** Unlearns triggers in the head; a job for worker threads. */
+export async function job(input: Unlearning, report: Report): Promise<Unlearned> {
   const { network, cut, images, triggers, steps } = input;
   const device = toDevice(input.weights);
   const names = [...headWeightShapes(network, cut).keys()];
@@ -48,6 +54,8 @@ export async function job(input: Unlearning, report: Report): Promise<Map<string
   const current = new Map([...device, ...variables]);
   const random = randomSource(input.seed, `unlearn/late/${cut}`);
 
+  const watch = input.watched && openWatch(network, cut, device, input.watched);
+  await watch?.look(0, current);
   await descend({
     variables: [...variables.values()],
     steps,
@@ -68,11 +76,15 @@ export async function job(input: Unlearning, report: Report): Promise<Map<string
       const forgetting = crossEntropy(onTriggered!, answers);
       return tf.add(crossEntropy(onClean!, answers), tf.mul(TRIGGERED_WEIGHT, forgetting));
     },
-    afterStep: (step) => report({ step: step + 1, steps }),
+    afterStep: async (step) => {
+      report({ step: step + 1, steps });
+      if (step % WATCH_STEPS === WATCH_STEPS - 1) await watch?.look(step + 1, current);
+    },
   });
   const purified = new Map([...input.weights, ...(await toHost(variables))]);
+  watch?.end();
   tf.dispose([...device.values(), ...variables.values()]);
-  return purified;
+  return { weights: purified, tradeOff: watch?.moments ?? [] };
 }
 
 /** Images [B,H,W,C] moved together by a random number of pixels, black where nothing was. */

@@ -17,8 +17,8 @@ beforeAll(async () => {
   await openEngine('wasm');
 });
 
-const run = (weights: Partial<AscentWeights>): Promise<HostWeights> =>
-  job({ ...ascent, ...ASCENT_WEIGHTS, ...weights } satisfies Ascent, () => {});
+const run = async (weights: Partial<AscentWeights>): Promise<HostWeights> =>
+  (await job({ ...ascent, ...ASCENT_WEIGHTS, ...weights } satisfies Ascent, () => {})).weights;
 
 /** How far the weights moved: the sum of the absolute differences. */
 function drift(weights: HostWeights): number {

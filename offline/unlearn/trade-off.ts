@@ -1,0 +1,54 @@
+/** What unlearning gives and what it costs, step by step, on held-back images: the trade-off curve of a report. */
+import { argMax, dispose, tidy, type Tensor } from '@tensorflow/tfjs-core';
+import { forward, type Weights } from '../../src/network/forward.ts';
+import { IMAGES, type Network } from '../../src/network/network.ts';
+import { attackSuccessRate, cleanAccuracy } from '../../src/metrics.ts';
+import { stamp, type Trigger } from '../../src/trigger/trigger.ts';
+import { imageBatch, spread } from '../batch.ts';
+import { selectImages, type Dataset } from '../data/dataset.ts';
+
+/** Rates on the watched images after a number of steps; the attack is that of the recovered triggers. */
+export type Moment = { step: number; cleanAccuracy: number; attackSuccessRate: number };
+
+/** Images that are not unlearned with, and the recovered triggers. */
+export type Watched = { images: Dataset; triggers: readonly Trigger[] };
+
+/** How many steps lie between two looks. */
+export const WATCH_STEPS = 25;
+/** Few images and triggers, because they are looked at many times. */
+const IMAGES_WATCHED = 100;
+const TRIGGERS_WATCHED = 4;
+
+export type Watch = { moments: Moment[]; look: (step: number, weights: Weights) => Promise<void>; end: () => void };
+
+/** Watches a network whose layers up to `cut` (`images` for none) stay as they are in `weights`. */
+export function openWatch(network: Network, cut: string, weights: Weights, watched: Watched): Watch {
+  const images = selectImages(watched.images, spread(watched.images.count, IMAGES_WATCHED));
+  const triggers = spread(watched.triggers.length, TRIGGERS_WATCHED).map((index) => watched.triggers[index]!);
+  const batch = tidy(() => imageBatch(images, Int32Array.from(images.labels.keys())));
+  const activations = [undefined, ...triggers].map((trigger) =>
+    tidy(() =>
+      forward(network, weights, new Map([[IMAGES, trigger ? stamp(batch, trigger) : batch]]), [cut])[0]!.clone(),
+    ),
+  );
+  const answers = async (entering: Tensor, current: Weights): Promise<Int32Array> => {
+    const labels = tidy(() => argMax(forward(network, current, new Map([[cut, entering]]), [network.output])[0]!, 1));
+    const values = Int32Array.from(await labels.data());
+    labels.dispose();
+    return values;
+  };
+  const moments: Moment[] = [];
+  const look = async (step: number, current: Weights): Promise<void> => {
+    const [clean, ...stamped] = activations;
+    const rates: number[] = [];
+    for (const [index, { targetLabel }] of triggers.entries()) {
+      rates.push(attackSuccessRate(await answers(stamped[index]!, current), images.labels, targetLabel).rate);
+    }
+    moments.push({
+      step,
+      cleanAccuracy: cleanAccuracy(await answers(clean!, current), images.labels).rate,
+      attackSuccessRate: rates.reduce((sum, rate) => sum + rate, 0) / rates.length,
+    });
+  };
+  return { moments, look, end: () => dispose([batch, ...activations]) };
+}
