@@ -49,7 +49,8 @@ app.use(async (c, next) => {
   c.set('requestId', requestIdOf(c.req.raw));
   await next();
   await drain(c.req.raw);
-  secureHeaders(c.res.headers, c.get('requestId'));
+  // An upgrade to a socket is no page, and its headers may be the object's, which cannot be changed.
+  if (c.res.status !== 101) secureHeaders(c.res.headers, c.get('requestId'));
 });
 
 app.use(async (c, next) => {
