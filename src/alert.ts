@@ -21,6 +21,7 @@ export const alertSchema = z.discriminatedUnion('kind', [
     pValue: z.number(),
     score: z.number(),
     requestId: z.string(),
+    clientKeyHash: z.string(),
   }),
   /** More suspects among the requests since `windowStart` than false positives explain. */
   z.strictObject({
@@ -44,6 +45,13 @@ export const alertSchema = z.discriminatedUnion('kind', [
     reason: z.enum(REFUSAL_REASONS),
     message: z.string(),
   }),
+  /** The outbox of a sink was full, and `dropped` of its oldest notifications went unsent. */
+  z.strictObject({
+    kind: z.literal('notifications-dropped'),
+    release: z.null(),
+    sink: z.string(),
+    dropped: z.int().min(1),
+  }),
 ]);
 
 export type Alert = z.infer<typeof alertSchema>;
@@ -58,6 +66,7 @@ export const ALERT_KINDS = [
   'rollout-rolled-back',
   'guard-failure',
   'release-refused',
+  'notifications-dropped',
 ] as const satisfies readonly AlertKind[];
 
 /** An alert as it is kept: `count` repeats between two instants (milliseconds since 1970), with the latest one's details. */
@@ -73,12 +82,13 @@ export function severity(alert: Alert): Severity {
 }
 
 type RolloutAlert = Extract<Alert, { kind: 'rollout-paused' | 'rollout-rolled-back' }>;
-const isRolloutChange = (alert: Alert): alert is RolloutAlert =>
+/** Whether the alert tells of a change of the rollout, which happens once and stays until a person says that it is over. */
+export const isRolloutChange = (alert: Alert): alert is RolloutAlert =>
   alert.kind === 'rollout-paused' || alert.kind === 'rollout-rolled-back';
 
 /** Alerts with the same key are repeats of each other; a change of the rollout repeats only itself. */
 export function dedupeKey(alert: Alert): string {
-  const parts: (string | number)[] = [alert.kind, alert.release];
+  const parts: (string | number)[] = [alert.kind, alert.kind === 'notifications-dropped' ? alert.sink : alert.release];
   if (alert.kind === 'trigger-match') parts.push(alert.triggerId, severity(alert));
   if (alert.kind === 'release-refused') parts.push(alert.reason);
   if (isRolloutChange(alert)) parts.push(alert.revision);
@@ -96,3 +106,27 @@ export function recordAlert(previous: AlertRecord | undefined, alert: Alert, atM
   }
   return { ...previous, alert, count: previous.count + 1, lastSeenMs: Math.max(previous.lastSeenMs, atMs) };
 }
+
+/** One sentence for people. */
+export function describeAlert(alert: Alert): string {
+  switch (alert.kind) {
+    case 'trigger-match': {
+      const { triggerId, targetLabel, label, victimLabel, pValue } = alert;
+      return `An input carries trigger ${triggerId} (target label ${targetLabel}, p = ${pValue.toPrecision(2)}): answered ${label}, the victim would have answered ${victimLabel}.`;
+    }
+    case 'match-rate-surge':
+      return `${percent(alert.rate)} of ${alert.sampleSize} requests since ${alert.windowStart} were suspect; false positives explain ${percent(alert.expectedRate)}.`;
+    case 'rollout-paused':
+      return `The rollout of ${alert.release} paused at revision ${alert.revision}: ${alert.reason}`;
+    case 'rollout-rolled-back':
+      return `Release ${alert.release} was rolled back at revision ${alert.revision}: ${alert.reason}`;
+    case 'guard-failure':
+      return `The guard of ${alert.release} could not judge, so no label was given: ${alert.message}`;
+    case 'release-refused':
+      return `Release ${alert.release} is refused (${alert.reason}): ${alert.message}`;
+    default:
+      return `The outbox of sink ${alert.sink} is full: ${alert.dropped} notifications went unsent.`;
+  }
+}
+
+const percent = (rate: number): string => `${(100 * rate).toFixed(2)} %`;

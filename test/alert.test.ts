@@ -12,6 +12,7 @@ const match: Alert = {
   pValue: 0.002,
   score: 7,
   requestId: 'request-1',
+  clientKeyHash: '0'.repeat(32),
 };
 const failure: Alert = { kind: 'guard-failure', release: 'a'.repeat(64), message: 'guard: the score is NaN' };
 const refusal: Alert = {
@@ -22,6 +23,7 @@ const refusal: Alert = {
 };
 const rolledBack: Alert = { kind: 'rollout-rolled-back', release: 'a'.repeat(64), revision: 7, reason: 'disagreement' };
 const paused: Alert = { ...rolledBack, kind: 'rollout-paused' };
+const dropped: Alert = { kind: 'notifications-dropped', release: null, sink: 'pager', dropped: 1 };
 const surge: Alert = {
   kind: 'match-rate-surge',
   release: 'a'.repeat(64),
@@ -37,7 +39,7 @@ test('a match is critical where the victim would have obeyed the trigger, and a 
 });
 
 test('a failing guard, a refused release, a roll back and a surge are critical; a pause is a warning', () => {
-  expect([failure, refusal, rolledBack, surge].map(severity)).toEqual(Array(4).fill('critical'));
+  expect([failure, refusal, rolledBack, surge, dropped].map(severity)).toEqual(Array(5).fill('critical'));
   expect(severity(paused)).toBe('warning');
 });
 
@@ -56,6 +58,8 @@ test('repeats share a key: other scores and messages do, other triggers, release
     { ...rolledBack, revision: 8 },
     paused,
     surge,
+    dropped,
+    { ...dropped, sink: 'slack' },
   ];
   expect(new Set(different.map(dedupeKey)).size).toBe(different.length);
 });
@@ -108,7 +112,7 @@ test('no repeat is lost: over any instants the counts of all records add up, and
 });
 
 test('the schema takes every kind of alert and refuses an unknown one', () => {
-  const alerts = [match, failure, refusal, rolledBack, paused, surge];
+  const alerts = [match, failure, refusal, rolledBack, paused, surge, dropped];
   for (const alert of alerts) expect(alertSchema.parse(alert)).toEqual(alert);
   expect(alerts.map(({ kind }) => kind).sort()).toEqual([...ALERT_KINDS].sort());
   expect(alertSchema.safeParse({ ...failure, kind: 'other' }).success).toBe(false);

@@ -29,8 +29,21 @@ export async function authorize(request: Request, env: Env, roles: readonly Role
   return actor;
 }
 
+/** What is said of the caller; browsers can give a WebSocket no header, so there the token may be among its protocols, as `bearer.<base64url>`. */
+function credentials({ headers }: Request): string | null {
+  const header = headers.get('authorization');
+  if (header !== null || headers.get('upgrade')?.toLowerCase() !== 'websocket') return header;
+  const offered = /(?:^|[,\s])bearer\.([\w-]+)/.exec(headers.get('sec-websocket-protocol') ?? '')?.[1];
+  if (offered === undefined) return null;
+  try {
+    return `Bearer ${atob(offered.replaceAll('-', '+').replaceAll('_', '/'))}`;
+  } catch {
+    return '';
+  }
+}
+
 async function identify(request: Request, env: Env, roles: readonly Role[]): Promise<string> {
-  const header = request.headers.get('authorization');
+  const header = credentials(request);
   if (header === null && env.ANONYMOUS_CLASSIFY === 'on' && roles.includes('classify')) return ANONYMOUS;
   const token = /^Bearer +(\S+)$/i.exec(header ?? '')?.[1];
   if (!token || token.length > TOKEN_MAX_CHARACTERS) {
@@ -59,6 +72,7 @@ async function byDigest(token: string, env: Env): Promise<Caller | undefined> {
     classify: digestsOf(env.CLASSIFY_TOKEN_SHA256),
     publish: digestsOf(env.PUBLISH_TOKEN_SHA256),
     operate: digestsOf(env.OPERATE_TOKEN_SHA256),
+    metrics: digestsOf(env.METRICS_TOKEN_SHA256),
   };
   const roles = ROLES.filter((role) => configured[role].filter((digest) => matches(given, digest)).length > 0);
   return roles.length ? { name: hex(given).slice(0, 8), roles } : undefined;

@@ -1,4 +1,4 @@
-import type { AlertsObject } from './alerts.ts';
+import type { AlertsObject } from './alerts/object.ts';
 import type { HealthObject } from './health-object.ts';
 
 /** What the worker is given: bindings of wrangler.toml, and its secrets, each a comma-separated list. */
@@ -19,6 +19,7 @@ export type Env = {
   CLASSIFY_TOKEN_SHA256?: string;
   PUBLISH_TOKEN_SHA256?: string;
   OPERATE_TOKEN_SHA256?: string;
+  METRICS_TOKEN_SHA256?: string;
   /** The issuer whose JSON Web Tokens are accepted: all three are set, or none. */
   JWT_JWKS_URL?: string;
   JWT_ISSUER?: string;
@@ -28,6 +29,10 @@ export type Env = {
   /** Typed as if they could be missing, because a deployment can lack them. */
   CLASSIFY_LIMIT?: RateLimit;
   FAILED_AUTHENTICATION_LIMIT?: RateLimit;
+  /** The sinks of alerts, a JSON list (src/alert/sink.ts). */
+  ALERT_SINKS?: string;
+  /** For how many days the image of an alert is kept; 0 keeps none. */
+  EVIDENCE_IMAGES_DAYS?: string;
 };
 
 /** What keeps an isolate at work after its answer: the part of ExecutionContext that is used. */

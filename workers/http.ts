@@ -10,7 +10,23 @@ export type Variables = { requestId: string; actor: string; startedAtMs: number 
 /** What every handler gets. */
 export type Call = Context<{ Bindings: Env; Variables: Variables }>;
 
-export type RefusalStatus = 400 | 401 | 403 | 404 | 408 | 409 | 411 | 413 | 414 | 415 | 422 | 429 | 431 | 500 | 503;
+export type RefusalStatus =
+  | 400
+  | 401
+  | 403
+  | 404
+  | 408
+  | 409
+  | 411
+  | 413
+  | 414
+  | 415
+  | 422
+  | 426
+  | 429
+  | 431
+  | 500
+  | 503;
 
 /** An answer other than success: thrown by handlers, turned into `{ error }` by the one onError. */
 export class Refusal extends Error {

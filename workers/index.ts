@@ -7,7 +7,17 @@ import { readPolicy } from '../src/guard-policy.ts';
 import { authorize } from './auth.ts';
 import { classify, classifyBatch } from './classify.ts';
 import type { Env } from './env.ts';
-import { listAlerts } from './handlers/alerts.ts';
+import {
+  acknowledgeAlert,
+  alertImage,
+  endSilence,
+  listAlerts,
+  listSilences,
+  listSinks,
+  liveAlerts,
+  resolveAlert,
+  silenceAlerts,
+} from './handlers/alerts.ts';
 import { listReleases, putRelease } from './handlers/releases.ts';
 import { getHealth, getRollout, operateRollout, postRollout } from './handlers/rollouts.ts';
 import { drain, expectBoundedRequest, Refusal, requestIdOf, secureHeaders, type Call, type Variables } from './http.ts';
@@ -15,7 +25,7 @@ import { missingLimit } from './rate-limit.ts';
 import { changeRollout } from './rollout.ts';
 import { activeModel } from './serving.ts';
 
-export { AlertsObject } from './alerts.ts';
+export { AlertsObject } from './alerts/object.ts';
 export { HealthObject } from './health-object.ts';
 export { RolloutObject } from './rollout.ts';
 
@@ -41,6 +51,14 @@ const handlers: Record<keyof typeof routes, (c: Call) => Response | Promise<Resp
   classify,
   classifyBatch,
   listAlerts,
+  liveAlerts,
+  acknowledgeAlert,
+  resolveAlert,
+  alertImage,
+  silenceAlerts,
+  listSilences,
+  endSilence,
+  listSinks,
 };
 
 const app = new Hono<{ Bindings: Env; Variables: Variables }>();

@@ -1,7 +1,8 @@
 /** What every face of classification shares: the model, one guarded inference, and the alerts aside. */
-import type { Alert } from '../src/alert.ts';
 import type { Classification, GuardAnswer } from '../src/api/classify.ts';
+import { encodePng } from '../src/image.ts';
 import { raise } from './alerts.ts';
+import { clientKeyHash } from './client.ts';
 import { Refusal, type Call } from './http.ts';
 import { infer, type Inference, type Model } from './model.ts';
 import { noteCounts, observe } from './health.ts';
@@ -27,16 +28,34 @@ export function guardedInference(c: Call, model: Model, images: Float32Array, co
     throw new Refusal(500, 'guard_failed', 'the guard could not judge this input, so no label is given');
   }
   observe(c, model, images, results);
-  const alerts = results.flatMap((result) => matchAlerts(c, model, result));
-  if (alerts.length) raise(c.env, c.executionCtx, alerts);
+  if (results.some(({ victim }) => victim)) c.executionCtx.waitUntil(raiseMatches(c, model, images, results));
   return results.map((result) => classification(model, result));
 }
 
-function matchAlerts(c: Call, { digest }: Model, { label, verdict, victim }: Inference): Alert[] {
-  if (verdict === 'off' || !victim) return [];
-  const requestId = c.get('requestId');
-  const context = { kind: 'trigger-match', release: digest, label, victimLabel: victim.label, requestId } as const;
-  return verdict.matches.map((match) => ({ ...context, ...match }));
+/** An alert for every match, and the image that it is in. */
+async function raiseMatches(c: Call, model: Model, images: Float32Array, results: readonly Inference[]): Promise<void> {
+  const client = await clientKeyHash(c);
+  const context = {
+    kind: 'trigger-match',
+    release: model.digest,
+    requestId: c.get('requestId'),
+    clientKeyHash: client,
+  } as const;
+  const found = results.flatMap(({ label, verdict, victim }, index) =>
+    verdict === 'off' || !victim
+      ? []
+      : verdict.matches.map((match) => ({ alert: { ...context, label, victimLabel: victim.label, ...match }, index })),
+  );
+  const alerts = found.map(({ alert }) => alert);
+  raise(c.env, c.executionCtx, alerts, (index) => pngOf(model, images, found[index]!.index));
+}
+
+/** One of `images` [B,H,W,C] as the network saw it. */
+function pngOf({ network }: Model, images: Float32Array, index: number): Uint8Array {
+  const { height, width, channels } = network.input;
+  const size = height * width * channels;
+  const data = Uint8Array.from(images.subarray(index * size, (index + 1) * size), (value) => Math.round(255 * value));
+  return encodePng({ height, width, channels, data });
 }
 
 function classification({ network }: Model, { label, scores, logits, verdict, victim }: Inference): Classification {

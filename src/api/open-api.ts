@@ -18,7 +18,7 @@ function operation(id: string, route: Route) {
     name,
     in: 'path',
     required: true,
-    schema: jsonSchema(digestSchema, 'input'),
+    schema: jsonSchema((route.params?.shape[name!] as z.ZodType | undefined) ?? digestSchema, 'input'),
   }));
   const inQuery = Object.entries(route.query?.shape ?? {}).map(([name, schema]) => ({
     name,
@@ -33,7 +33,10 @@ function operation(id: string, route: Route) {
     ...(route.roles.length ? { security: [{ bearer: [...route.roles] }] } : {}),
     ...(route.request ? { requestBody: { required: true, content: mediaTypes(route.request, 'input') } } : {}),
     responses: {
-      [route.status]: { description: 'Done', content: mediaTypes({ 'application/json': route.response }, 'output') },
+      [route.status]: {
+        description: 'Done',
+        content: mediaTypes({ [route.responseType ?? 'application/json']: route.response }, 'output'),
+      },
       ...Object.fromEntries(route.errors.map((status) => [status, error])),
     },
   };

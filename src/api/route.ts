@@ -4,22 +4,26 @@ import * as z from 'zod';
 export const BODY_LIMIT_BYTES = { release: 64 << 20, classify: 4 << 20, json: 16 << 10 };
 export const REQUEST_LIMITS = { headers: 100, headerBytes: 32 << 10, queryCharacters: 2048, jsonDepth: 32 };
 
-/** classify: ask for labels. publish: store releases and activate them. operate: rollouts and alerts. None includes another. */
-export const ROLES = ['classify', 'publish', 'operate'] as const;
+/** classify: ask for labels. publish: store releases and activate them. operate: rollouts and alerts. metrics: scrape. None includes another. */
+export const ROLES = ['classify', 'publish', 'operate', 'metrics'] as const;
 export type Role = (typeof ROLES)[number];
 
 export type Content = z.ZodType | 'binary' | 'any';
 
 export type Route = {
-  method: 'get' | 'put' | 'post';
+  method: 'get' | 'put' | 'post' | 'delete';
   path: string;
   summary: string;
   /** Who may call it; nobody named: everybody. */
   roles: readonly Role[];
   request?: Readonly<Record<string, Content>>;
+  /** The parameters in the path; without it they are digests. */
+  params?: z.ZodObject;
   query?: z.ZodObject;
   status: number;
   response: Content;
+  /** The media type of the answer; without it JSON. */
+  responseType?: string;
   errors: readonly number[];
 };
 export type Routes = Readonly<Record<string, Route>>;

@@ -98,8 +98,8 @@ test('the OpenAPI document lists every route with its answers, and whoever needs
       .sort(),
   );
   for (const { path, operation } of operations) {
-    expect(operation.responses).toHaveProperty(['200', '201'].find((status) => status in operation.responses)!);
-    expect(operation.security !== undefined).toBe(path.startsWith('/v1/'));
+    expect(operation.responses).toHaveProperty(['200', '201', '101'].find((status) => status in operation.responses)!);
+    expect(operation.security !== undefined).toBe(path.startsWith('/v1/') || path === '/metrics');
     const named = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name);
     expect(operation.parameters.filter((parameter) => parameter.in === 'path').map(({ name }) => name)).toEqual(named);
   }

@@ -116,7 +116,7 @@ describe('every answer', () => {
 describe('the alerts', () => {
   type Alerts = {
     record(alerts: readonly Alert[]): Promise<void>;
-    list(limit: number): Promise<{ id: number; count: number; alert: Alert }[]>;
+    list(query: { limit: number }): Promise<{ id: number; count: number; alert: Alert }[]>;
   };
   const alertsObject = async (edge: Edge): Promise<Alerts> => {
     const objects = await edge.miniflare.getDurableObjectNamespace('ALERTS');
@@ -152,7 +152,7 @@ describe('the alerts', () => {
   test('keep the newest 10,000', async () => {
     const object = await alertsObject(edge);
     await object.record(Array.from({ length: 10_050 }, (_, index) => refusal(index)));
-    const kept = await object.list(20_000);
+    const kept = await object.list({ limit: 20_000 });
     expect(kept.length).toBe(10_000);
     expect([kept[0]!.alert.release, kept.at(-1)!.alert.release]).toEqual(['10049', '50']);
   });
