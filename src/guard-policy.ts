@@ -16,14 +16,11 @@ export function readPolicy(variable: string | undefined): Result<GuardPolicy> {
 const triggerOf = (guard: GuardAnswer): string | undefined =>
   guard.verdict === 'suspect' ? guard.matches[0]?.triggerId : undefined;
 
-/** The marks of an answer as headers: one verdict for each image, in order, and the trigger that each matched best (`-` for none). */
-export function guardHeaders(results: readonly Classification[]): Record<string, string> {
+/** The marks of an answer: one verdict for each image, in order, and, with a suspect among them, the trigger that each matched best (`-` for none). */
+export function guardMarks(results: readonly { guard: GuardAnswer }[]): { verdict: string; trigger?: string } {
   const verdicts = results.map(({ guard }) => guard.verdict);
   const triggers = results.map(({ guard }) => triggerOf(guard) ?? '-');
-  return {
-    'x-guard-verdict': verdicts.join(', '),
-    ...(verdicts.includes('suspect') && { 'x-guard-trigger': triggers.join(', ') }),
-  };
+  return { verdict: verdicts.join(', '), ...(verdicts.includes('suspect') && { trigger: triggers.join(', ') }) };
 }
 
 /** Why results may not be answered under the policy `block`: one sentence that names every suspect image, or nothing when all are clean. */

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { Classification } from '../src/api/classify.ts';
-import { blockReason, guardHeaders, readPolicy } from '../src/guard-policy.ts';
+import { blockReason, guardMarks, readPolicy } from '../src/guard-policy.ts';
 
 const named = { label: 1, labelName: 'boot', scores: [0, 1], logits: [-9, 9] };
 const clean: Classification = { ...named, guard: { verdict: 'clean', pValue: 0.5, threshold: 1, matches: [] } };
@@ -30,14 +30,14 @@ test('the policy is flag unless one of the three is named exactly', () => {
   }
 });
 
-test('the headers hold one verdict an image, and the best trigger of each suspect one', () => {
-  expect(guardHeaders([clean])).toEqual({ 'x-guard-verdict': 'clean' });
-  expect(guardHeaders([suspect])).toEqual({ 'x-guard-verdict': 'suspect', 'x-guard-trigger': 'label-0' });
-  expect(guardHeaders([clean, suspect])).toEqual({
-    'x-guard-verdict': 'clean, suspect',
-    'x-guard-trigger': '-, label-0',
+test('the marks hold one verdict an image, and the best trigger of each suspect one', () => {
+  expect(guardMarks([clean])).toEqual({ verdict: 'clean' });
+  expect(guardMarks([suspect])).toEqual({ verdict: 'suspect', trigger: 'label-0' });
+  expect(guardMarks([clean, suspect])).toEqual({
+    verdict: 'clean, suspect',
+    trigger: '-, label-0',
   });
-  expect(guardHeaders([{ ...named, guard: { verdict: 'off' } }])).toEqual({ 'x-guard-verdict': 'off' });
+  expect(guardMarks([{ ...named, guard: { verdict: 'off' } }])).toEqual({ verdict: 'off' });
 });
 
 test('a block names every suspect image and its trigger, and clean images have no reason', () => {

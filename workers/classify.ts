@@ -12,7 +12,7 @@ import { imageFromFile, imageFromJson, imageFromPixels } from '../src/api/pixels
 import { BODY_LIMIT_BYTES } from '../src/api/route.ts';
 import type { Result } from '../src/result.ts';
 import { classifyImages, type Shown } from './guard-policy.ts';
-import { expectMediaType, parseJson, parseQuery, readBody, Refusal, type Call } from './http.ts';
+import { expectMediaType, parseJson, parseQuery, readInflated, Refusal, type Call } from './http.ts';
 import { expectModel } from './inference.ts';
 import type { Model } from './model.ts';
 
@@ -20,7 +20,7 @@ import type { Model } from './model.ts';
 export async function classify(c: Call): Promise<Response> {
   const { top_k: count } = parseQuery(c, classifyQuery);
   const type = expectMediaType(c.req.raw, ['image/png', 'image/jpeg', 'application/json']);
-  const body = await readBody(c.req.raw, BODY_LIMIT_BYTES.classify);
+  const body = await readInflated(c.req.raw, BODY_LIMIT_BYTES.classify);
   const model = await expectModel(c);
   const { input } = model.network;
   const image = expectImage(
@@ -37,7 +37,7 @@ export async function classify(c: Call): Promise<Response> {
 export async function classifyBatch(c: Call): Promise<Response> {
   const { top_k: count } = parseQuery(c, classifyQuery);
   expectMediaType(c.req.raw, ['application/json']);
-  const body = await readBody(c.req.raw, BODY_LIMIT_BYTES.classify);
+  const body = await readInflated(c.req.raw, BODY_LIMIT_BYTES.classify);
   const model = await expectModel(c);
   const { images } = parseJson(body, batchRequest);
   const { input } = model.network;

@@ -6,7 +6,7 @@ import { BODY_LIMIT_BYTES, REQUEST_LIMITS } from '../src/api/route.ts';
 import type { Env } from './env.ts';
 
 /** The request's id, who asks (a role and the start of the token's digest), and when the answer was begun. */
-export type Variables = { requestId: string; actor: string; startedAtMs: number };
+export type Variables = { requestId: string; actor: string; startedAtMs: number; plainErrors: boolean };
 /** What every handler gets. */
 export type Call = Context<{ Bindings: Env; Variables: Variables }>;
 
@@ -141,6 +141,23 @@ export async function readStream(
 export async function readBody(request: Request, limitBytes: number): Promise<Uint8Array<ArrayBuffer>> {
   if (Number(request.headers.get('content-length') ?? 0) > limitBytes) throw tooLarge(limitBytes);
   return readStream(request.body, limitBytes, timeLimitMs(limitBytes));
+}
+
+/** Reads a body that may be compressed (`content-encoding` gzip or deflate): the limit holds before and after inflating. */
+export async function readInflated(request: Request, limitBytes: number): Promise<Uint8Array<ArrayBuffer>> {
+  const encoding = request.headers.get('content-encoding')?.trim().toLowerCase() ?? 'identity';
+  if (encoding === 'identity') return readBody(request, limitBytes);
+  if (encoding !== 'gzip' && encoding !== 'deflate') {
+    throw new Refusal(415, 'unsupported_encoding', 'content-encoding: expected gzip, deflate or identity, got another');
+  }
+  const compressed = await readBody(request, limitBytes);
+  const inflated = new Response(compressed).body!.pipeThrough(new DecompressionStream(encoding));
+  try {
+    return await readStream(inflated, limitBytes, timeLimitMs(limitBytes));
+  } catch (error) {
+    if (error instanceof Refusal) throw error;
+    throw new Refusal(400, 'invalid_encoding', `body: expected ${encoding} data`);
+  }
 }
 
 /**

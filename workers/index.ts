@@ -3,7 +3,7 @@ import { Hono } from 'hono';
 import { openApi } from '../src/api/open-api.ts';
 import type { Route } from '../src/api/route.ts';
 import { routes } from '../src/api/routes.ts';
-import { readPolicy } from '../src/guard-policy.ts';
+import { servableModel } from './guard-policy.ts';
 import { authorize } from './auth.ts';
 import { classify, classifyBatch } from './classify.ts';
 import type { Env } from './env.ts';
@@ -18,22 +18,27 @@ import {
   resolveAlert,
   silenceAlerts,
 } from './handlers/alerts.ts';
+import { hfClassify } from './faces/hugging-face.ts';
+import {
+  inferenceLive,
+  inferenceReady,
+  infer,
+  modelMetadata,
+  modelReady,
+  serverMetadata,
+} from './faces/open-inference.ts';
+import { modelStatus, tfClassify, tfPredict } from './faces/tensorflow-serving.ts';
 import { listReleases, putRelease } from './handlers/releases.ts';
 import { getHealth, getRollout, operateRollout, postRollout } from './handlers/rollouts.ts';
 import { drain, expectBoundedRequest, Refusal, requestIdOf, secureHeaders, type Call, type Variables } from './http.ts';
-import { missingLimit } from './rate-limit.ts';
 import { changeRollout } from './rollout.ts';
-import { activeModel } from './serving.ts';
 
 export { AlertsObject } from './alerts/object.ts';
 export { HealthObject } from './health-object.ts';
 export { RolloutObject } from './rollout.ts';
 
 async function ready(c: Call): Promise<Response> {
-  const missing = missingLimit(c.env);
-  if (missing) throw new Refusal(503, 'not_ready', `not ready: the rate limit ${missing} is not bound`);
-  const policy = readPolicy(c.env.GUARD_POLICY);
-  const model = policy.ok ? await activeModel(c.env, c.executionCtx) : policy;
+  const model = await servableModel(c);
   if (!model.ok) throw new Refusal(503, 'not_ready', `not ready: ${model.error}`);
   return c.json({ status: 'ready' });
 }
@@ -59,6 +64,22 @@ const handlers: Record<keyof typeof routes, (c: Call) => Response | Promise<Resp
   listSilences,
   endSilence,
   listSinks,
+  inferenceLive,
+  inferenceReady,
+  serverMetadata,
+  modelMetadata,
+  modelVersionMetadata: modelMetadata,
+  modelReady,
+  modelVersionReady: modelReady,
+  infer,
+  inferVersion: infer,
+  hfClassify,
+  modelStatus,
+  modelVersionStatus: modelStatus,
+  tfPredict,
+  tfPredictVersion: tfPredict,
+  tfClassify,
+  tfClassifyVersion: tfClassify,
 };
 
 const app = new Hono<{ Bindings: Env; Variables: Variables }>();
@@ -76,15 +97,22 @@ app.use(async (c, next) => {
   await next();
 });
 
+/** A path as Hono takes it; a verb behind a parameter (`{model}:predict`) belongs to the parameter there. */
+const patternOf = (path: string): string =>
+  path.replaceAll(/\{(\w+)\}(:\w+)?/g, (_, name: string, verb?: string) =>
+    verb === undefined ? `:${name}` : `:${name}{[^/:]+${verb}}`,
+  );
+
 for (const [id, route] of Object.entries<Route>(routes)) {
-  app.on(route.method.toUpperCase(), route.path.replaceAll(/\{(\w+)\}/g, ':$1'), async (c) => {
+  app.on(route.method.toUpperCase(), patternOf(route.path), async (c) => {
+    c.set('plainErrors', route.plainErrors === true);
     if (route.roles.length) c.set('actor', await authorize(c.req.raw, c.env, route.roles));
     return handlers[id as keyof typeof routes](c);
   });
 }
 
 const failed = (c: Call, { status, code, message, headers }: Refusal): Response =>
-  c.json({ error: { code, message, requestId: c.get('requestId') } }, status, headers);
+  c.json({ error: c.get('plainErrors') ? message : { code, message, requestId: c.get('requestId') } }, status, headers);
 
 app.notFound((c) => failed(c, new Refusal(404, 'not_found', `no route ${c.req.method} ${c.req.path.slice(0, 200)}`)));
 

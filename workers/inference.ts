@@ -8,10 +8,10 @@ import { infer, type Inference, type Model } from './model.ts';
 import { noteCounts, observe } from './health.ts';
 import { modelFor } from './serving.ts';
 
-/** The model that answers this client; refuses with 503 when there is none. */
-export async function expectModel(c: Call): Promise<Model> {
+/** The model that answers this client, or the named version of it; refuses with 503 when there is none. */
+export async function expectModel(c: Call, version?: string): Promise<Model> {
   c.set('startedAtMs', Date.now());
-  const model = await modelFor(c, (digest, counts) => noteCounts(c.env, c.executionCtx, digest, counts));
+  const model = await modelFor(c, (digest, counts) => noteCounts(c.env, c.executionCtx, digest, counts), version);
   if (!model.ok) throw new Refusal(503, 'not_ready', `not ready: ${model.error}`);
   return model.value;
 }

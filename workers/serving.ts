@@ -95,13 +95,13 @@ export async function activeModel(env: Env, waiter: Waiter): Promise<Result<Mode
 type NoteCounts = (digest: string, counts: ReturnType<typeof noCounts>) => void;
 
 /**
- * The model for one client: the canary if its key falls there or the header `x-release` pins it, else stable. A canary that
+ * The model for one client: the canary if its key falls there or the header `x-release` (or `version`) pins it, else stable. A canary that
  * cannot be loaded costs its client nothing, but counts against it; a pinned release is answered by itself or not at all.
  */
-export async function modelFor(c: Call, note: NoteCounts): Promise<Result<Model>> {
+export async function modelFor(c: Call, note: NoteCounts, version?: string): Promise<Result<Model>> {
   const serving = await currentServing(c.env, c.executionCtx);
   if (!serving) return UNREAD;
-  const pinned = c.req.header('x-release');
+  const pinned = version ?? c.req.header('x-release');
   if (pinned !== undefined) return pinnedModel(c, serving, pinned);
   const { canary } = serving;
   if (canary && canary.canaryPercent > 0) {

@@ -67,6 +67,7 @@ export const classifyRoutes = {
     request: { 'image/png': 'binary', 'image/jpeg': 'binary', 'application/json': classifyRequest },
     status: 200,
     response: classifyResponse,
+    guarded: true,
     errors: [400, 401, 403, 413, 415, 422, 500, 503],
   },
   classifyBatch: {
@@ -78,6 +79,7 @@ export const classifyRoutes = {
     request: { 'application/json': batchRequest },
     status: 200,
     response: batchResponse,
+    guarded: true,
     errors: [400, 401, 403, 413, 415, 422, 500, 503],
   },
 } as const satisfies Routes;

@@ -1,6 +1,6 @@
 /** The OpenAPI document, made of the routes. */
 import * as z from 'zod';
-import { digestSchema, errorResponse, type Content, type Route } from './route.ts';
+import { digestSchema, errorResponse, messageResponse, type Content, type Route } from './route.ts';
 import { routes } from './routes.ts';
 
 const jsonSchema = (content: Content, io: 'input' | 'output'): unknown => {
@@ -12,6 +12,14 @@ const jsonSchema = (content: Content, io: 'input' | 'output'): unknown => {
 
 const mediaTypes = (contents: Readonly<Record<string, Content>>, io: 'input' | 'output') =>
   Object.fromEntries(Object.entries(contents).map(([type, content]) => [type, { schema: jsonSchema(content, io) }]));
+
+const textHeader = (description: string) => ({ description, schema: { type: 'string' } });
+
+const guardHeaders = {
+  'x-release': textHeader('the digest of the release that answered'),
+  'x-guard-verdict': textHeader('clean or suspect, one for each image, in order; absent where the policy is shadow'),
+  'x-guard-trigger': textHeader('with a suspect image: the trigger that each image matched best, - for none'),
+};
 
 function operation(id: string, route: Route) {
   const inPath = [...route.path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
@@ -25,7 +33,10 @@ function operation(id: string, route: Route) {
     in: 'query',
     schema: jsonSchema(schema as z.ZodType, 'input'),
   }));
-  const error = { description: 'Refused', content: mediaTypes({ 'application/json': errorResponse }, 'output') };
+  const error = {
+    description: 'Refused',
+    content: mediaTypes({ 'application/json': route.plainErrors ? messageResponse : errorResponse }, 'output'),
+  };
   return {
     operationId: id,
     summary: route.summary,
@@ -35,7 +46,11 @@ function operation(id: string, route: Route) {
     responses: {
       [route.status]: {
         description: 'Done',
-        content: mediaTypes({ [route.responseType ?? 'application/json']: route.response }, 'output'),
+        ...(route.guarded && { headers: guardHeaders }),
+        content: {
+          ...mediaTypes({ [route.responseType ?? 'application/json']: route.response }, 'output'),
+          ...(route.alsoBinary && mediaTypes({ 'application/octet-stream': 'binary' }, 'output')),
+        },
       },
       ...Object.fromEntries(route.errors.map((status) => [status, error])),
     },

@@ -24,6 +24,12 @@ export type Route = {
   response: Content;
   /** The media type of the answer; without it JSON. */
   responseType?: string;
+  /** The answer can also be JSON with binary data behind it. */
+  alsoBinary?: true;
+  /** The answer holds labels: its headers say which release gave them, and what the guard found. */
+  guarded?: true;
+  /** Errors are `messageResponse`, as another protocol wants them, instead of `errorResponse`. */
+  plainErrors?: true;
   errors: readonly number[];
 };
 export type Routes = Readonly<Record<string, Route>>;
@@ -33,3 +39,4 @@ export const statusResponse = z.strictObject({ status: z.string() });
 export const errorResponse = z.strictObject({
   error: z.strictObject({ code: z.string(), message: z.string(), requestId: z.string() }),
 });
+export const messageResponse = z.strictObject({ error: z.string() });

@@ -1,9 +1,12 @@
 /** Every route of the HTTP API as data: the worker serves exactly these, and the OpenAPI document is made of them. */
 import { alertRoutes } from './alerts.ts';
 import { classifyRoutes } from './classify.ts';
+import { huggingFaceRoutes } from './hugging-face.ts';
+import { openInferenceRoutes } from './open-inference.ts';
 import { releaseRoutes } from './releases.ts';
 import { rolloutRoutes } from './rollout.ts';
 import { statusResponse, type Routes } from './route.ts';
+import { tensorflowServingRoutes } from './tensorflow-serving.ts';
 
 const serviceRoutes = {
   health: {
@@ -42,4 +45,7 @@ export const routes = {
   ...rolloutRoutes,
   ...classifyRoutes,
   ...alertRoutes,
+  ...openInferenceRoutes,
+  ...huggingFaceRoutes,
+  ...tensorflowServingRoutes,
 } as const satisfies Routes;

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { topLabels } from '../../src/api/classify.ts';
 import { openApi } from '../../src/api/open-api.ts';
 import { imageFromBase64, imageFromJson, imageFromPixels } from '../../src/api/pixels.ts';
+import type { Route } from '../../src/api/route.ts';
 import { routes } from '../../src/api/routes.ts';
 import { encodePng } from '../../src/image.ts';
 
@@ -97,9 +98,10 @@ test('the OpenAPI document lists every route with its answers, and whoever needs
       .map(({ path, method }) => `${method} ${path}`)
       .sort(),
   );
-  for (const { path, operation } of operations) {
+  for (const { path, method, operation } of operations) {
+    const route = Object.values<Route>(routes).find((route) => route.path === path && route.method === method);
     expect(operation.responses).toHaveProperty(['200', '201', '101'].find((status) => status in operation.responses)!);
-    expect(operation.security !== undefined).toBe(path.startsWith('/v1/') || path === '/metrics');
+    expect(operation.security !== undefined).toBe(route!.roles.length > 0);
     const named = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name);
     expect(operation.parameters.filter((parameter) => parameter.in === 'path').map(({ name }) => name)).toEqual(named);
   }
