@@ -1,4 +1,3 @@
-import { request } from 'node:http';
 import { deflateSync, gzipSync } from 'node:zlib';
 import { InferenceClient } from '@huggingface/inference';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -11,6 +10,7 @@ import { createKey, signedRelease } from '../support/release.ts';
 import { activate, publish, secrets, startEdge, TOKENS, type Edge } from './edge.ts';
 import { mixedRelease, nestedPixels } from './mixed.ts';
 import { largestDifference, offlineAnswer } from './offline.ts';
+import { sendRaw, type Raw } from './raw.ts';
 
 const key = await createKey();
 const { content, clean, suspect } = await mixedRelease();
@@ -36,23 +36,6 @@ const unit = (data: Uint8Array): Float32Array => Float32Array.from(data, (value)
 const base64 = (data: Uint8Array): string => Buffer.from(data).toString('base64');
 const scoresOf = async (image: Uint8Array): Promise<number[]> => (await offlineAnswer(content, unit(image))).scores;
 const post = (path: string, body: unknown, at = edge) => at.send('POST', path, { token: TOKENS.classify, body });
-
-type Raw = { status: number; headers: Record<string, string | string[] | undefined>; body: Buffer };
-
-/** Sends exactly these headers and bytes: unlike `fetch`, it adds no content type and inflates nothing. */
-const sendRaw = (at: Edge, path: string, headers: Record<string, string | number>, body: Uint8Array): Promise<Raw> =>
-  new Promise((resolve, reject) => {
-    const sent = { authorization: `Bearer ${TOKENS.classify}`, 'content-length': body.length, ...headers };
-    const outgoing = request(new URL(path, at.url), { method: 'POST', headers: sent }, (response) => {
-      const chunks: Buffer[] = [];
-      response.on('data', (chunk: Buffer) => chunks.push(chunk));
-      response.on('end', () =>
-        resolve({ status: response.statusCode!, headers: response.headers, body: Buffer.concat(chunks) }),
-      );
-    });
-    outgoing.on('error', reject);
-    outgoing.end(body);
-  });
 
 /** JSON and binary data of an answer, parted by its header. */
 function parted({ headers, body }: Raw) {
