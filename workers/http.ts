@@ -5,8 +5,18 @@ import { nestsWithin } from '../src/api/json-depth.ts';
 import { BODY_LIMIT_BYTES, REQUEST_LIMITS } from '../src/api/route.ts';
 import type { Env } from './env.ts';
 
-/** The request's id, who asks (a role and the start of the token's digest), and when the answer was begun. */
-export type Variables = { requestId: string; actor: string; startedAtMs: number; plainErrors: boolean };
+/**
+ * The request's id, who asks (a role and the start of the token's digest), when the answer was begun, which operation was asked for, whether
+ * its errors are plain sentences, and why it failed: the code of the refusal, or the stack of an error.
+ */
+export type Variables = {
+  requestId: string;
+  actor: string;
+  startedAtMs: number;
+  operation: string;
+  plainErrors: boolean;
+  failure: string;
+};
 /** What every handler gets. */
 export type Call = Context<{ Bindings: Env; Variables: Variables }>;
 

@@ -28,9 +28,11 @@ import {
   serverMetadata,
 } from './faces/open-inference.ts';
 import { modelStatus, tfClassify, tfPredict } from './faces/tensorflow-serving.ts';
+import { metrics } from './handlers/metrics.ts';
 import { listReleases, putRelease } from './handlers/releases.ts';
 import { getHealth, getRollout, operateRollout, postRollout } from './handlers/rollouts.ts';
 import { drain, expectBoundedRequest, Refusal, requestIdOf, secureHeaders, type Call, type Variables } from './http.ts';
+import { logRequest } from './log.ts';
 import { changeRollout } from './rollout.ts';
 
 export { AlertsObject } from './alerts/object.ts';
@@ -80,16 +82,19 @@ const handlers: Record<keyof typeof routes, (c: Call) => Response | Promise<Resp
   tfPredictVersion: tfPredict,
   tfClassify,
   tfClassifyVersion: tfClassify,
+  metrics,
 };
 
 const app = new Hono<{ Bindings: Env; Variables: Variables }>();
 
 app.use(async (c, next) => {
   c.set('requestId', requestIdOf(c.req.raw));
+  const startedAtMs = Date.now();
   await next();
   await drain(c.req.raw);
   // An upgrade to a socket is no page, and its headers may be the object's, which cannot be changed.
   if (c.res.status !== 101) secureHeaders(c.res.headers, c.get('requestId'));
+  logRequest(c, Date.now() - startedAtMs);
 });
 
 app.use(async (c, next) => {
@@ -105,21 +110,27 @@ const patternOf = (path: string): string =>
 
 for (const [id, route] of Object.entries<Route>(routes)) {
   app.on(route.method.toUpperCase(), patternOf(route.path), async (c) => {
+    c.set('operation', id);
     c.set('plainErrors', route.plainErrors === true);
     if (route.roles.length) c.set('actor', await authorize(c.req.raw, c.env, route.roles));
     return handlers[id as keyof typeof routes](c);
   });
 }
 
-const failed = (c: Call, { status, code, message, headers }: Refusal): Response =>
-  c.json({ error: c.get('plainErrors') ? message : { code, message, requestId: c.get('requestId') } }, status, headers);
+const INTERNAL = 'internal';
+
+function failed(c: Call, { status, code, message, headers }: Refusal): Response {
+  if (code !== INTERNAL) c.set('failure', code);
+  const error = c.get('plainErrors') ? message : { code, message, requestId: c.get('requestId') };
+  return c.json({ error }, status, headers);
+}
 
 app.notFound((c) => failed(c, new Refusal(404, 'not_found', `no route ${c.req.method} ${c.req.path.slice(0, 200)}`)));
 
 app.onError((error, c) => {
   if (error instanceof Refusal) return failed(c, error);
-  console.error(JSON.stringify({ event: 'internal_error', requestId: c.get('requestId'), error: error.stack }));
-  return failed(c, new Refusal(500, 'internal', 'something went wrong here; the request id finds it in the logs'));
+  c.set('failure', error.stack ?? String(error));
+  return failed(c, new Refusal(500, INTERNAL, 'something went wrong here; the request id finds it in the logs'));
 });
 
 /** Every minute. */

@@ -163,6 +163,16 @@ export const alertRoutes = {
     response: sinksResponse,
     errors: [401, 403],
   },
+  metrics: {
+    method: 'get',
+    path: '/metrics',
+    summary: 'Counters in the text format of Prometheus',
+    roles: ['metrics', 'operate'],
+    status: 200,
+    response: 'binary',
+    responseType: 'text/plain',
+    errors: [401, 403],
+  },
 } as const satisfies Routes;
 
 export type AlertView = z.infer<typeof alertView>;

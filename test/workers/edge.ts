@@ -5,7 +5,12 @@ import { startWorker, type Bundle, type LocalWorker, type Serving } from '../../
 import { errorResponse } from '../../src/api/route.ts';
 import type { SigningKey } from '../../src/release/signature.ts';
 
-export const TOKENS = { classify: 'token-to-classify', publish: 'token-to-publish', operate: 'token-to-operate' };
+export const TOKENS = {
+  classify: 'token-to-classify',
+  publish: 'token-to-publish',
+  operate: 'token-to-operate',
+  metrics: 'token-to-scrape',
+};
 export const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
 
 /** The variables of a worker that trusts one key and knows `TOKENS`. */
@@ -14,6 +19,7 @@ export const secrets = (key: SigningKey): Record<string, string> => ({
   CLASSIFY_TOKEN_SHA256: sha256(TOKENS.classify),
   PUBLISH_TOKEN_SHA256: sha256(TOKENS.publish),
   OPERATE_TOKEN_SHA256: sha256(TOKENS.operate),
+  METRICS_TOKEN_SHA256: sha256(TOKENS.metrics),
 });
 
 export type Answer = { status: number; headers: Headers; body: unknown };

@@ -44,8 +44,7 @@ export async function liveAlerts(c: Call): Promise<Response> {
   }
   const answer = await alertsObject(c.env).fetch(c.req.raw);
   if (answer.status === 503) throw new Refusal(503, 'too_many_listeners', 'as many listen already as may');
-  // The object's own answer has headers that cannot be added to.
-  return new Response(null, { status: 101, webSocket: answer.webSocket, headers: answer.headers });
+  return answer;
 }
 
 /** POST /v1/alerts/{id}/acknowledge */
