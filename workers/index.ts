@@ -6,6 +6,7 @@ import { routes } from '../src/api/routes.ts';
 import { servableModel } from './guard-policy.ts';
 import { authorize } from './auth.ts';
 import { classify, classifyBatch } from './classify.ts';
+import { docs } from './docs.ts';
 import type { Env } from './env.ts';
 import {
   acknowledgeAlert,
@@ -49,6 +50,7 @@ const handlers: Record<keyof typeof routes, (c: Call) => Response | Promise<Resp
   health: (c) => c.json({ status: 'alive' }),
   ready,
   openApi: (c) => c.json(openApi()),
+  docs,
   putRelease,
   listReleases,
   postRollout,

@@ -1,7 +1,7 @@
 /** The OpenAPI document, made of the routes. */
 import * as z from 'zod';
-import { digestSchema, errorResponse, messageResponse, type Content, type Route } from './route.ts';
-import { routes } from './routes.ts';
+import { digestSchema, errorResponse, messageResponse, type Content, type Route, type Routes } from './route.ts';
+import { subjects } from './routes.ts';
 
 const jsonSchema = (content: Content, io: 'input' | 'output'): unknown => {
   if (content === 'any') return {};
@@ -21,7 +21,7 @@ const guardHeaders = {
   'x-guard-trigger': textHeader('with a suspect image: the trigger that each image matched best, - for none'),
 };
 
-function operation(id: string, route: Route) {
+function operation(id: string, subject: string, route: Route) {
   const inPath = [...route.path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
     name,
     in: 'path',
@@ -40,6 +40,7 @@ function operation(id: string, route: Route) {
   return {
     operationId: id,
     summary: route.summary,
+    tags: [subject],
     parameters: [...inPath, ...inQuery],
     ...(route.roles.length ? { security: [{ bearer: [...route.roles] }] } : {}),
     ...(route.request ? { requestBody: { required: true, content: mediaTypes(route.request, 'input') } } : {}),
@@ -60,12 +61,15 @@ function operation(id: string, route: Route) {
 /** The OpenAPI 3.1 document of the API. */
 export function openApi() {
   const paths: Record<string, Record<string, unknown>> = {};
-  for (const [id, route] of Object.entries<Route>(routes)) {
-    paths[route.path] = { ...paths[route.path], [route.method]: operation(id, route) };
+  for (const [subject, routes] of Object.entries<Routes>(subjects)) {
+    for (const [id, route] of Object.entries(routes)) {
+      paths[route.path] = { ...paths[route.path], [route.method]: operation(id, subject, route) };
+    }
   }
   return {
     openapi: '3.1.0',
     info: { title: 'Trigger Guard', version: '1', description: 'Image classification that flags recovered triggers.' },
+    tags: Object.keys(subjects).map((name) => ({ name })),
     paths,
     components: { securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } } },
   };

@@ -36,7 +36,29 @@ const serviceRoutes = {
     response: 'any',
     errors: [],
   },
+  docs: {
+    method: 'get',
+    path: '/docs',
+    summary: 'The same as a page',
+    roles: [],
+    status: 200,
+    response: 'any',
+    responseType: 'text/html',
+    errors: [],
+  },
 } as const satisfies Routes;
+
+/** The routes of each subject, as people look for them. */
+export const subjects = {
+  Classification: classifyRoutes,
+  'Open Inference Protocol': openInferenceRoutes,
+  'Hugging Face': huggingFaceRoutes,
+  'TensorFlow Serving': tensorflowServingRoutes,
+  Releases: releaseRoutes,
+  Rollouts: rolloutRoutes,
+  Alerts: alertRoutes,
+  Service: serviceRoutes,
+} as const satisfies Record<string, Routes>;
 
 /** Every route. */
 export const routes = {
