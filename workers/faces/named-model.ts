@@ -21,8 +21,10 @@ export async function expectNamedModel(c: Call): Promise<Model> {
       `model: expected "${modelName(c.env)}", got ${JSON.stringify(name?.slice(0, 100))}`,
     );
   }
+  const version = parameter(c, 'version');
+  if (version === undefined) return expectModel(c);
   try {
-    return await expectModel(c, parameter(c, 'version'));
+    return await expectModel(c, version);
   } catch (error) {
     const unknown = error instanceof Refusal && ['invalid_digest', 'release_not_served'].includes(error.code);
     throw unknown
