@@ -1,4 +1,5 @@
 import type { AlertsObject } from './alerts/object.ts';
+import type { ActivationsObject } from './retro-hunt/object.ts';
 import type { HealthObject } from './health-object.ts';
 
 /** What the worker is given: bindings of wrangler.toml, and its secrets, each a comma-separated list. */
@@ -7,6 +8,7 @@ export type Env = {
   ROLLOUT: DurableObjectNamespace;
   HEALTH: DurableObjectNamespace<HealthObject>;
   ALERTS: DurableObjectNamespace<AlertsObject>;
+  ACTIVATIONS: DurableObjectNamespace<ActivationsObject>;
   /** `off` serves unguarded, to measure what the guard costs; everything else guards. */
   GUARD?: string;
   /** What happens to a suspect input: `flag` (also when not set), `block` or `shadow`; anything else refuses every image. */
@@ -33,6 +35,8 @@ export type Env = {
   ALERT_SINKS?: string;
   /** For how many days the image of an alert is kept; 0 keeps none. */
   EVIDENCE_IMAGES_DAYS?: string;
+  /** Of how many images the activations are kept, for retro-hunts; 0 keeps none. */
+  RETRO_HUNT_REQUESTS?: string;
 };
 
 /** What keeps an isolate at work after its answer: the part of ExecutionContext that is used. */

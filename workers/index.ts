@@ -31,6 +31,7 @@ import {
 import { modelStatus, tfClassify, tfPredict } from './faces/tensorflow-serving.ts';
 import { metrics } from './handlers/metrics.ts';
 import { listReleases, putRelease } from './handlers/releases.ts';
+import { retroHunt } from './handlers/retro-hunt.ts';
 import { getHealth, getRollout, operateRollout, postRollout } from './handlers/rollouts.ts';
 import { drain, expectBoundedRequest, Refusal, requestIdOf, secureHeaders, type Call, type Variables } from './http.ts';
 import { logRequest } from './log.ts';
@@ -38,6 +39,7 @@ import { changeRollout } from './rollout.ts';
 
 export { AlertsObject } from './alerts/object.ts';
 export { HealthObject } from './health-object.ts';
+export { ActivationsObject } from './retro-hunt/object.ts';
 export { RolloutObject } from './rollout.ts';
 
 async function ready(c: Call): Promise<Response> {
@@ -85,6 +87,7 @@ const handlers: Record<keyof typeof routes, (c: Call) => Response | Promise<Resp
   tfClassify,
   tfClassifyVersion: tfClassify,
   metrics,
+  retroHunt,
 };
 
 const app = new Hono<{ Bindings: Env; Variables: Variables }>();

@@ -6,6 +6,7 @@ import { clientKeyHash } from './client.ts';
 import { Refusal, type Call } from './http.ts';
 import { infer, type Inference, type Model } from './model.ts';
 import { noteCounts, observe } from './health.ts';
+import { keepActivations } from './retro-hunt/keep.ts';
 import { modelFor } from './serving.ts';
 
 /** The model that answers this client, or the named version of it; refuses with 503 when there is none. */
@@ -28,6 +29,7 @@ export function guardedInference(c: Call, model: Model, images: Float32Array, co
     throw new Refusal(500, 'guard_failed', 'the guard could not judge this input, so no label is given');
   }
   observe(c, model, images, results);
+  keepActivations(c, model, results);
   if (results.some(({ victim }) => victim)) c.executionCtx.waitUntil(raiseMatches(c, model, images, results));
   return results.map((result) => classification(model, result));
 }

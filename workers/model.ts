@@ -3,9 +3,11 @@ import { dispose, tensor4d, tidy, type Tensor } from '@tensorflow/tfjs-core';
 import { forward, toDevice, type Weights } from '../src/network/forward.ts';
 import { IMAGES, type Network } from '../src/network/network.ts';
 import type { Release } from '../src/release/release.ts';
+import type { Subtle } from '../src/release/signature.ts';
+import { trunkDigest } from '../src/release/trunk.ts';
 import type { Guard } from '../src/release/guard.ts';
 import { judge, type Verdict } from '../src/trigger/match.ts';
-import { probeScores } from './probe.ts';
+import { poolFeatures, probeScores } from './probe.ts';
 import { startBackend } from './wasm.ts';
 
 export type Model = {
@@ -13,6 +15,8 @@ export type Model = {
   expiresAtMs: number;
   network: Network;
   cut: string;
+  /** Which activations can be compared with this model's (src/release/trunk.ts). */
+  trunk: string;
   guard: Guard;
   weights: Weights;
   /** The victim's weights of the layers behind the cut. */
@@ -21,8 +25,8 @@ export type Model = {
 
 /** `scores` are softmax probabilities [K] of `logits` [K]. */
 export type Answer = { label: number; scores: number[]; logits: number[] };
-/** `victim` is there when the verdict is `suspect`. */
-export type Inference = Answer & { verdict: Verdict | 'off'; victim?: Answer };
+/** `features` [F] are what the guard judged; `victim` is there when the verdict is `suspect`. */
+export type Inference = Answer & { verdict: Verdict | 'off'; features?: Float32Array; victim?: Answer };
 
 /** Puts an accepted release on the device and runs it once, so that one it cannot run (a missing kernel, no memory) fails here. */
 export async function loadModel(release: Release): Promise<Model> {
@@ -33,6 +37,7 @@ export async function loadModel(release: Release): Promise<Model> {
     expiresAtMs: Date.parse(manifest.expiresAt),
     network: manifest.network,
     cut: manifest.cut,
+    trunk: await trunkDigest(release, crypto.subtle as unknown as Subtle),
     guard,
     weights: toDevice(release.weights),
     victimHead: toDevice(release.victimHead),
@@ -69,19 +74,26 @@ export function infer(model: Model, images: Float32Array, count: number, guarded
     );
     const answers = rows(logits!).map(answer);
     if (!activations) return answers.map((given) => ({ ...given, verdict: 'off' }));
-    const verdicts = probe(guard, activations).map((row) => judge(row, fingerprint, calibration));
+    const pooled = features(activations);
+    const verdicts = pooled.map((row) =>
+      judge(probeScores(row, guard.probeWeights, guard.probeBias), fingerprint, calibration),
+    );
     const victims = verdicts.some(({ verdict }) => verdict === 'suspect') ? victimAnswers(model, activations) : [];
     return answers.map((given, index) => {
       const verdict = verdicts[index]!;
-      return { ...given, verdict, ...(verdict.verdict === 'suspect' && { victim: victims[index]! }) };
+      return {
+        ...given,
+        verdict,
+        features: pooled[index]!,
+        ...(verdict.verdict === 'suspect' && { victim: victims[index]! }),
+      };
     });
   });
 }
 
-function probe({ probeWeights, probeBias }: Guard, activations: Tensor): Float32Array[] {
+function features(activations: Tensor): Float32Array[] {
   const { shape } = activations;
-  const values = activations.dataSync<'float32'>();
-  return probeScores(values, shape[0]!, shape.at(-1)!, shape.length === 2, probeWeights, probeBias);
+  return poolFeatures(activations.dataSync<'float32'>(), shape[0]!, shape.at(-1)!, shape.length === 2);
 }
 
 /** The quarantined head, run on the activations that the trunk has already computed. */

@@ -4,28 +4,30 @@
  */
 
 /**
- * The scores [T] of each of `count` images from their `activations`, laid out [B,P,C] with `channels` = C, where P positions > 0 are pooled to
- * features 2C (means, then maxima) unless `pooled` says that there is nothing to pool; `weights` [F,T], `bias` [T].
+ * The features [F] of each of `count` images from their `activations`, laid out [B,P,C] with `channels` = C, where P positions > 0 are pooled to
+ * features 2C (means, then maxima) unless `pooled` says that there is nothing to pool.
  */
-export function probeScores(
+export function poolFeatures(
   activations: Float32Array,
   count: number,
   channels: number,
   pooled: boolean,
-  weights: Float32Array,
-  bias: Float32Array,
 ): Float32Array[] {
   const size = activations.length / count;
   return Array.from({ length: count }, (_, image) => {
     const values = activations.subarray(image * size, (image + 1) * size);
-    const features = pooled ? values : pool(values, channels);
-    return bias.map((offset, trigger) => {
-      let score = offset;
-      for (let feature = 0; feature < features.length; feature += 1) {
-        score += features[feature]! * weights[feature * bias.length + trigger]!;
-      }
-      return score;
-    });
+    return pooled ? values : pool(values, channels);
+  });
+}
+
+/** The scores [T] of one image from its features [F]; `weights` [F,T], `bias` [T]. */
+export function probeScores(features: Float32Array, weights: Float32Array, bias: Float32Array): Float32Array {
+  return bias.map((offset, trigger) => {
+    let score = offset;
+    for (let feature = 0; feature < features.length; feature += 1) {
+      score += features[feature]! * weights[feature * bias.length + trigger]!;
+    }
+    return score;
   });
 }
 

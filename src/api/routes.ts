@@ -4,6 +4,7 @@ import { classifyRoutes } from './classify.ts';
 import { huggingFaceRoutes } from './hugging-face.ts';
 import { openInferenceRoutes } from './open-inference.ts';
 import { releaseRoutes } from './releases.ts';
+import { retroHuntRoutes } from './retro-hunt.ts';
 import { rolloutRoutes } from './rollout.ts';
 import { statusResponse, type Routes } from './route.ts';
 import { tensorflowServingRoutes } from './tensorflow-serving.ts';
@@ -67,6 +68,7 @@ export const routes = {
   ...rolloutRoutes,
   ...classifyRoutes,
   ...alertRoutes,
+  ...retroHuntRoutes,
   ...openInferenceRoutes,
   ...huggingFaceRoutes,
   ...tensorflowServingRoutes,

@@ -3,7 +3,7 @@ import { setBackend, tensor, tensor1d, tensor2d, tidy, type Tensor } from '@tens
 import fc from 'fast-check';
 import { beforeAll, expect, test } from 'vitest';
 import { poolActivations, probeLogits } from '../../src/trigger/match.ts';
-import { probeScores } from '../../workers/probe.ts';
+import { poolFeatures, probeScores } from '../../workers/probe.ts';
 
 beforeAll(() => setBackend('cpu'));
 
@@ -23,7 +23,8 @@ test('the plain loops give the scores of the tfjs kernels, for any shape of acti
         const pooled = poolActivations(tensor(activations, shape) as Tensor);
         return probeLogits(pooled, tensor2d(weights, [features, triggers]), tensor1d(bias)).dataSync();
       });
-      const scores = probeScores(activations, count, channels, shape.length === 2, weights, bias);
+      const pooled = poolFeatures(activations, count, channels, shape.length === 2);
+      const scores = pooled.map((row) => probeScores(row, weights, bias));
       const flat = scores.flatMap((row) => Array.from(row));
       expect(flat.length).toBe(expected.length);
       flat.forEach((score, index) => expect(Math.abs(score - expected[index]!)).toBeLessThan(1e-4));
@@ -34,7 +35,8 @@ test('the plain loops give the scores of the tfjs kernels, for any shape of acti
 test('one value that is not a finite number makes no finite score, whatever its weight', () => {
   for (const value of [Number.NaN, Infinity, -Infinity]) {
     const activations = Float32Array.of(1, 1, value, 1, 1, 1);
-    const [scores] = probeScores(activations, 1, 2, false, new Float32Array(4), new Float32Array(1));
-    expect(Number.isFinite(scores![0])).toBe(false);
+    const [features] = poolFeatures(activations, 1, 2, false);
+    const [score] = probeScores(features!, new Float32Array(4), new Float32Array(1));
+    expect(Number.isFinite(score)).toBe(false);
   }
 });
