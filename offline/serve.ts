@@ -12,8 +12,21 @@ const HOST = '127.0.0.1';
 const CONFIGURATION = join(ROOT, 'wrangler.toml');
 /** Which environment of wrangler.toml is tried here. */
 const ENVIRONMENT = 'production';
-const UNLIMITED = 1e9;
 const WRANGLER = fileURLToPath(new URL('bin/wrangler.js', import.meta.resolve('wrangler/package.json')));
+/** A rate limit that lets everything through: the local one writes to the disk for each request, Cloudflare's counts in memory. */
+const UNLIMITED = {
+  name: 'unlimited',
+  compatibilityDate: '2026-07-01',
+  modules: [
+    {
+      type: 'ESModule',
+      path: 'unlimited.js',
+      contents: `import { WorkerEntrypoint } from 'cloudflare:workers';
+        export class Unlimited extends WorkerEntrypoint { limit() { return { success: true }; } }
+        export default {};`,
+    },
+  ],
+};
 
 type Module = { type: 'ESModule' | 'CompiledWasm'; path: string; contents: Uint8Array<ArrayBuffer> | string };
 export type Bundle = readonly Module[];
@@ -78,12 +91,16 @@ export async function startWorker(bundle: Bundle, serving: Serving): Promise<Loc
   const { durableObjects, ratelimits, ...options } = await workerOptions(bundle, variables, requestsPerMinute);
   const bound = (bindings: object): object =>
     Object.fromEntries(Object.entries(bindings).filter(([name]) => !omitted.includes(name)));
-  const miniflare = await start({
+  const worker = {
     ...options,
-    port,
     durableObjects: bound(durableObjects),
     ratelimits: bound(ratelimits),
+    serviceBindings: bound(options.serviceBindings),
     ...(outbound && { outboundService: outbound }),
+  };
+  const miniflare = await start({
+    workers: [worker, UNLIMITED],
+    port,
     resourcePersistencePath: folder,
     handleStructuredLogs: ({ message }: { message: string }) => onLog?.(message),
   });
@@ -100,7 +117,7 @@ export async function startTwins(bundle: Bundle, twins: readonly Variables[]): P
     const options = await workerOptions(bundle, variables);
     workers.push({ ...options, name: `twin-${index}`, unsafeDirectSockets: [{ host: HOST, port: 0 }] });
   }
-  const miniflare = await start({ workers, handleStructuredLogs: () => undefined });
+  const miniflare = await start({ workers: [...workers, UNLIMITED], handleStructuredLogs: () => undefined });
   await miniflare.ready;
   return Promise.all(workers.map(async ({ name }) => ({ url: await miniflare.unsafeGetDirectURL(name), miniflare })));
 }
@@ -114,13 +131,19 @@ async function workerOptions(
   const { unstable_getMiniflareWorkerOptions } = await import('wrangler');
   const { workerOptions: options } = unstable_getMiniflareWorkerOptions(CONFIGURATION, ENVIRONMENT);
   const bindings = { ...(options.bindings as Record<string, string>), ...variables };
-  const limits = Object.entries(options.ratelimits ?? {}).map(([name, binding]) => {
-    return [name, { ...binding, simple: { limit: requestsPerMinute[name] ?? UNLIMITED, period: 60 } }] as const;
+  const limits = Object.entries(options.ratelimits ?? {});
+  const counted = limits.flatMap(([name, binding]) => {
+    const limit = requestsPerMinute[name];
+    return limit === undefined ? [] : [[name, { ...binding, simple: { limit, period: 60 } }] as const];
   });
+  const uncounted = limits.filter(([name]) => requestsPerMinute[name] === undefined);
   return {
     ...options,
     durableObjects: options.durableObjects ?? {},
-    ratelimits: Object.fromEntries(limits),
+    ratelimits: Object.fromEntries(counted),
+    serviceBindings: Object.fromEntries(
+      uncounted.map(([name]) => [name, { name: UNLIMITED.name, entrypoint: 'Unlimited' }]),
+    ),
     modules: [...bundle],
     bindings,
   };

@@ -10,6 +10,8 @@ import { disposeModel, loadModel, type Model } from './model.ts';
 
 const MODEL_LIMIT = 2;
 const REFUSAL_RETRY_MS = 30_000;
+const READ_TIME_LIMIT_MS = 10_000;
+const PATIENCE_MS = 1_000;
 
 /** What this isolate has in memory. Every load is shared by the requests that wait for it; `needed` models are not dropped for others. */
 const isolate: {
@@ -17,7 +19,9 @@ const isolate: {
   loads: Map<string, Promise<Result<Model>>>;
   refusals: Map<string, { error: string; atMs: number }>;
   needed: ReadonlySet<string>;
-} = { models: new Map(), loads: new Map(), refusals: new Map(), needed: new Set() };
+  /** Those whose load nobody waits for any more. */
+  slow: Set<string>;
+} = { models: new Map(), loads: new Map(), refusals: new Map(), needed: new Set(), slow: new Set() };
 
 /** Says which releases the rollout needs. */
 export function needModels(digests: ReadonlySet<string>): void {
@@ -103,8 +107,15 @@ export async function releaseModel(env: Env, waiter: Waiter, digest: string): Pr
   return load;
 }
 
-/** A stored release, read from R2 and verified. */
+/** A stored release, read from R2 and verified; a failure when R2 takes longer than 10 s. */
 export async function readRelease(env: Env, digest: string): Promise<Result<Release>> {
+  const late = scheduler.wait(READ_TIME_LIMIT_MS).then(() => {
+    return failure(`release ${digest}: it could not be loaded: it was not read within ${READ_TIME_LIMIT_MS / 1000} s`);
+  });
+  return Promise.race([readFiles(env, digest), late]);
+}
+
+async function readFiles(env: Env, digest: string): Promise<Result<Release>> {
   const files = new Map<string, Uint8Array>();
   for (const name of [...RELEASE_FILES, SIGNATURE_FILE]) {
     const object = await env.RELEASES.get(key(digest, name));
@@ -150,4 +161,16 @@ export async function namedModel(env: Env, waiter: Waiter, digest: string): Prom
     raise(env, waiter, [{ kind: 'release-refused', release: digest, reason, message: model.error }]);
   }
   return model;
+}
+
+/** The same for callers that have another model to answer with: undefined while loading takes more than a moment. */
+export async function promptModel(env: Env, waiter: Waiter, digest: string): Promise<Result<Model> | undefined> {
+  const model = namedModel(env, waiter, digest);
+  if (isolate.models.has(digest)) return model;
+  // The load goes on behind the answer, and so does the alert of a refusal.
+  waiter.waitUntil(model.finally(() => isolate.slow.delete(digest)));
+  const late = scheduler.wait(isolate.slow.has(digest) ? 0 : PATIENCE_MS).then(() => undefined);
+  const prompt = await Promise.race([model, late]);
+  if (!prompt) isolate.slow.add(digest);
+  return prompt;
 }

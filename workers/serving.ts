@@ -9,7 +9,7 @@ import { clientKeyHash } from './client.ts';
 import type { Env, Waiter } from './env.ts';
 import { Refusal, type Call } from './http.ts';
 import type { Model } from './model.ts';
-import { namedModel, needModels, unexpired } from './releases.ts';
+import { namedModel, needModels, promptModel, unexpired } from './releases.ts';
 import { readServing } from './rollout.ts';
 
 /** The rollout is read again in the background after the first age, and before answering after the second. */
@@ -70,20 +70,21 @@ async function currentServing(env: Env, waiter: Waiter): Promise<Serving | undef
   return isolate.serving;
 }
 
-/** The stable release's model, or, when that one is refused, the one that served before it unless it failed. */
+const UNREAD = failure('the rollout could not be read');
+
+/** The stable release's model, or, while that one is loading or when it is refused, the one that served before it unless it failed. */
 async function stableModel(env: Env, waiter: Waiter, { stable, failed }: Serving): Promise<Result<Model>> {
   if (stable === null) return failure('no release is active');
-  const model = await namedModel(env, waiter, stable);
-  if (model.ok) {
-    isolate.answering = model.value;
-    keepNeeded();
-    return model;
-  }
-  const before = isolate.answering && unexpired(isolate.answering);
-  return before?.ok && !failed.includes(before.value.digest) ? before : model;
+  const { answering } = isolate;
+  const before = answering && !failed.includes(answering.digest) ? unexpired(answering) : UNREAD;
+  const model = before.ok
+    ? ((await promptModel(env, waiter, stable)) ?? before)
+    : await namedModel(env, waiter, stable);
+  if (!model.ok) return before.ok ? before : model;
+  isolate.answering = model.value;
+  keepNeeded();
+  return model;
 }
-
-const UNREAD = failure('the rollout could not be read');
 
 /** The model that answers those who get no canary. */
 export async function activeModel(env: Env, waiter: Waiter): Promise<Result<Model>> {
@@ -108,9 +109,9 @@ export async function modelFor(c: Call, note: NoteCounts, version?: string): Pro
     const subtle = crypto.subtle as unknown as Subtle;
     const bucket = await bucketOf(canary.salt, await clientKeyHash(c), subtle);
     if (getsCanary(bucket, canary.canaryPercent)) {
-      const model = await namedModel(c.env, c.executionCtx, canary.digest);
-      if (model.ok) return model;
-      note(canary.digest, { ...noCounts(), requests: 1, errors: { guard: 0, load: 1 } });
+      const model = await promptModel(c.env, c.executionCtx, canary.digest);
+      if (model?.ok) return model;
+      if (model) note(canary.digest, { ...noCounts(), requests: 1, errors: { guard: 0, load: 1 } });
     }
   }
   return stableModel(c.env, c.executionCtx, serving);

@@ -2,9 +2,11 @@
 import { Command } from 'commander';
 import { runProgram } from '../commands/program.ts';
 import { addDefenseBench } from './defense/command.ts';
+import { addEdgeBench } from './edge/command.ts';
 import { benchImport } from './import.ts';
 
 const program = new Command('bench').helpCommand(false);
 program.command('import').description('time and memory of importing a large ONNX file').action(benchImport);
 addDefenseBench(program);
+addEdgeBench(program);
 await runProgram(program);
