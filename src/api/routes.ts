@@ -58,18 +58,19 @@ export const subjects = {
   Releases: releaseRoutes,
   Rollouts: rolloutRoutes,
   Alerts: alertRoutes,
+  'Retro-hunt': retroHuntRoutes,
   Service: serviceRoutes,
 } as const satisfies Record<string, Routes>;
 
-/** Every route. */
+/** Every route: of each subject, so that none is served without being described. */
 export const routes = {
-  ...serviceRoutes,
-  ...releaseRoutes,
-  ...rolloutRoutes,
-  ...classifyRoutes,
-  ...alertRoutes,
-  ...retroHuntRoutes,
-  ...openInferenceRoutes,
-  ...huggingFaceRoutes,
-  ...tensorflowServingRoutes,
+  ...subjects.Classification,
+  ...subjects['Open Inference Protocol'],
+  ...subjects['Hugging Face'],
+  ...subjects['TensorFlow Serving'],
+  ...subjects.Releases,
+  ...subjects.Rollouts,
+  ...subjects.Alerts,
+  ...subjects['Retro-hunt'],
+  ...subjects.Service,
 } as const satisfies Routes;
