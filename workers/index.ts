@@ -35,6 +35,7 @@ import { retroHunt } from './handlers/retro-hunt.ts';
 import { getHealth, getRollout, operateRollout, postRollout } from './handlers/rollouts.ts';
 import { drain, expectBoundedRequest, Refusal, requestIdOf, secureHeaders, type Call, type Variables } from './http.ts';
 import { logRequest } from './log.ts';
+import { watchMatchRate } from './match-rate.ts';
 import { changeRollout } from './rollout.ts';
 
 export { AlertsObject } from './alerts/object.ts';
@@ -140,7 +141,7 @@ app.onError((error, c) => {
 
 /** Every minute. */
 async function scheduled(_: ScheduledController, env: Env, waiter: ExecutionContext): Promise<void> {
-  await changeRollout(env, waiter, { type: 'tick' });
+  await Promise.all([changeRollout(env, waiter, { type: 'tick' }), watchMatchRate(env, waiter)]);
 }
 
 export default { fetch: app.fetch, scheduled } satisfies ExportedHandler<Env>;

@@ -92,6 +92,17 @@ describe('evidence', () => {
   });
 });
 
+test('every minute it is looked whether more is suspect than false positives explain', async () => {
+  for (let request = 0; request < 12; request += 1) await classify();
+  const worker = await edge.miniflare.getWorker();
+  await until(async () => {
+    await worker.scheduled({ cron: '* * * * *' });
+    return (await listed()).some(({ alert }) => alert.kind === 'match-rate-surge');
+  });
+  const surge = (await listed()).find(({ alert }) => alert.kind === 'match-rate-surge')!;
+  expect(surge).toMatchObject({ severity: 'critical', alert: { release: digest, rate: 1, expectedRate: 0.1 } });
+});
+
 describe('the live feed', () => {
   const base64url = Buffer.from(TOKENS.operate).toString('base64url');
   const feed = () => new URL('/v1/alerts/live', edge.url.href.replace(/^http/, 'ws'));
