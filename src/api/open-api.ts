@@ -53,10 +53,18 @@ function operation(id: string, subject: string, route: Route) {
           ...(route.alsoBinary && mediaTypes({ 'application/octet-stream': 'binary' }, 'output')),
         },
       },
-      ...Object.fromEntries(route.errors.map((status) => [status, error])),
+      ...Object.fromEntries([...route.errors, ...errorsOfLimits(route)].map((status) => [status, error])),
     },
   };
 }
+
+/** What the limits on every request answer: a long query, a slow body, too many requests or failures, large headers. */
+const errorsOfLimits = ({ request, roles }: Route): number[] => [
+  414,
+  431,
+  ...(request ? [408] : []),
+  ...(roles.length ? [429, 503] : []),
+];
 
 /** The OpenAPI 3.1 document of the API. */
 export function openApi() {
