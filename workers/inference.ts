@@ -56,8 +56,8 @@ async function raiseMatches(c: Call, model: Model, images: Float32Array, results
 function pngOf({ network }: Model, images: Float32Array, index: number): Uint8Array {
   const { height, width, channels } = network.input;
   const size = height * width * channels;
-  const data = Uint8Array.from(images.subarray(index * size, (index + 1) * size), (value) => Math.round(255 * value));
-  return encodePng({ height, width, channels, data });
+  const data = Uint8ClampedArray.from(images.subarray(index * size, (index + 1) * size), (value) => 255 * value);
+  return encodePng({ height, width, channels, data: new Uint8Array(data.buffer) });
 }
 
 function classification({ network }: Model, { label, scores, logits, verdict, victim }: Inference): Classification {

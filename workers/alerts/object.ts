@@ -126,6 +126,7 @@ export class AlertsObject extends DurableObject<Env> {
 
   async keepImage(id: number, requestId: string, png: Uint8Array): Promise<void> {
     await keepImage(this.#sql, this.env, id, requestId, png);
+    await deleteOldImages(this.#sql, this.env);
     await this.#schedule();
   }
 
