@@ -8,7 +8,7 @@ import {
   type Silence,
   type SilenceRequest,
 } from '../../src/api/alerts.ts';
-import { count } from './counters.ts';
+import { count, type Sql } from './counters.ts';
 
 /** How many records are kept; the oldest go first. */
 const ROW_LIMIT = 10_000;
@@ -73,13 +73,13 @@ function viewOf(row: Row): AlertView {
 }
 
 /** One record, or undefined when there is none with this id. */
-export function recordOf(sql: SqlStorage, id: number): AlertView | undefined {
+export function recordOf(sql: Sql, id: number): AlertView | undefined {
   const [row] = sql.exec<Row>(`${SELECT} WHERE records.id = ?`, id).toArray();
   return row && viewOf(row);
 }
 
 /** Counts an alert on the record of its key, or opens one; undefined when it was told already and nothing changed. */
-export function record(sql: SqlStorage, alert: Alert, nowMs: number): { view: AlertView; opened: boolean } | undefined {
+export function record(sql: Sql, alert: Alert, nowMs: number): { view: AlertView; opened: boolean } | undefined {
   const key = dedupeKey(alert);
   const [row] = sql.exec<Row>(`${SELECT} WHERE key = ? ORDER BY records.id DESC LIMIT 1`, key).toArray();
   const previous = row && { ...row, alert: JSON.parse(row.alert) as Alert };
@@ -120,7 +120,7 @@ export function record(sql: SqlStorage, alert: Alert, nowMs: number): { view: Al
 }
 
 /** Up to `limit` records, newest first, older than the one whose id is `cursor`, that fit the filters. */
-export function listRecords(sql: SqlStorage, { limit, cursor, kind, severity, status }: AlertsQuery): AlertView[] {
+export function listRecords(sql: Sql, { limit, cursor, kind, severity, status }: AlertsQuery): AlertView[] {
   const states: Record<AlertStatus, string> = {
     open: 'resolved_ms IS NULL AND acknowledged_ms IS NULL',
     acknowledged: 'resolved_ms IS NULL AND acknowledged_ms IS NOT NULL',
@@ -140,20 +140,20 @@ export function listRecords(sql: SqlStorage, { limit, cursor, kind, severity, st
 }
 
 /** Notes who takes care of a record, unless somebody does or it is over. Answers whether that changed anything. */
-export function acknowledge(sql: SqlStorage, id: number, actor: string, nowMs: number): boolean {
+export function acknowledge(sql: Sql, id: number, actor: string, nowMs: number): boolean {
   const update = `UPDATE records SET acknowledged_by = ?, acknowledged_ms = ?
     WHERE id = ? AND acknowledged_ms IS NULL AND resolved_ms IS NULL`;
   return sql.exec(update, actor, nowMs, id).rowsWritten > 0;
 }
 
 /** Ends a record and the older ones with its key. Answers whether that changed anything. */
-export function resolve(sql: SqlStorage, { id, key }: AlertView, nowMs: number): boolean {
+export function resolve(sql: Sql, { id, key }: AlertView, nowMs: number): boolean {
   const update = 'UPDATE records SET resolved_ms = ? WHERE key = ? AND id <= ? AND resolved_ms IS NULL';
   return sql.exec(update, nowMs, key, id).rowsWritten > 0;
 }
 
 /** The latest record of each key that has been quiet for long enough; rollouts wait for a person. */
-export function quietRecords(sql: SqlStorage, nowMs: number): AlertView[] {
+export function quietRecords(sql: Sql, nowMs: number): AlertView[] {
   const latest = `SELECT MAX(id) AS id FROM records WHERE resolved_ms IS NULL AND lasting = 0
     GROUP BY key HAVING MAX(last_seen_ms) <= ? LIMIT 100`;
   const ids = sql.exec<{ id: number }>(latest, nowMs - QUIET_MS).toArray();
@@ -161,7 +161,7 @@ export function quietRecords(sql: SqlStorage, nowMs: number): AlertView[] {
 }
 
 /** When the next key will have been quiet for long enough. */
-export function nextQuietMs(sql: SqlStorage): number | undefined {
+export function nextQuietMs(sql: Sql): number | undefined {
   const oldest = `SELECT MIN(seen) AS seen FROM (SELECT MAX(last_seen_ms) AS seen FROM records
     WHERE resolved_ms IS NULL AND lasting = 0 GROUP BY key)`;
   const { seen } = sql.exec<{ seen: number | null }>(oldest).one();
@@ -169,7 +169,7 @@ export function nextQuietMs(sql: SqlStorage): number | undefined {
 }
 
 /** How many records nobody has taken care of, by severity. */
-export function openCounts(sql: SqlStorage): { severity: string; count: number }[] {
+export function openCounts(sql: Sql): { severity: string; count: number }[] {
   return sql
     .exec<{ severity: string; count: number }>(
       `SELECT severity, COUNT(*) AS count FROM records WHERE resolved_ms IS NULL AND acknowledged_ms IS NULL
@@ -188,7 +188,7 @@ type SilenceRow = {
   reason: string;
 };
 
-function isSilenced(sql: SqlStorage, kind: string, key: string, nowMs: number): boolean {
+function isSilenced(sql: Sql, kind: string, key: string, nowMs: number): boolean {
   const found = sql.exec(
     'SELECT 1 FROM silences WHERE until_ms > ? AND (kind = ? OR key = ?) LIMIT 1',
     nowMs,
@@ -199,7 +199,7 @@ function isSilenced(sql: SqlStorage, kind: string, key: string, nowMs: number): 
 }
 
 /** The silences that hold; those that ended are forgotten. */
-export function silences(sql: SqlStorage, nowMs: number): Silence[] {
+export function silences(sql: Sql, nowMs: number): Silence[] {
   sql.exec('DELETE FROM silences WHERE until_ms <= ?', nowMs);
   return sql
     .exec<SilenceRow>(
@@ -217,7 +217,7 @@ export function silences(sql: SqlStorage, nowMs: number): Silence[] {
 }
 
 /** Adds a silence; undefined when there are as many as there may be. */
-export function silence(sql: SqlStorage, request: SilenceRequest, actor: string, nowMs: number): Silence | undefined {
+export function silence(sql: Sql, request: SilenceRequest, actor: string, nowMs: number): Silence | undefined {
   if (silences(sql, nowMs).length >= SILENCE_LIMIT) return undefined;
   const { scope, minutes, reason } = request;
   sql.exec(
@@ -233,5 +233,5 @@ export function silence(sql: SqlStorage, request: SilenceRequest, actor: string,
 }
 
 /** Ends a silence. Answers whether there was one. */
-export const endSilence = (sql: SqlStorage, id: number): boolean =>
+export const endSilence = (sql: Sql, id: number): boolean =>
   sql.exec('DELETE FROM silences WHERE id = ?', id).rowsWritten > 0;
