@@ -87,7 +87,7 @@ export function observe(c: Call, model: Model, images: Float32Array, results: re
   const startedAtMs = c.get('startedAtMs');
   const note = async (): Promise<void> => {
     await scheduler.wait(0);
-    noteCounts(env, waiter, model.digest, countsOf(results, Date.now() - startedAtMs));
+    noteCounts(env, waiter, model.digest, countsOf(results, Math.max(0, Date.now() - startedAtMs)));
     if (results) await compare(env, waiter, model, images, results[0]!);
   };
   waiter.waitUntil(note());

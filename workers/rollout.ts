@@ -60,13 +60,24 @@ export class RolloutObject extends Durable {
     const before = this.rollout;
     const { state, effects } = step(before, event, DEFAULT_POLICY);
     this.rollout = state;
-    if (state !== before) await this.persist();
+    if (state !== before) await this.#store(before);
     let refusal: string | null = null;
     for (const effect of effects) {
       if (effect.type === 'log') console.log(JSON.stringify({ event: 'rollout', ...effect.change }));
       if (effect.type === 'refuse') refusal = effect.message;
     }
     return { rollout: this.rollout, refusal };
+  }
+
+  /** What could not be stored did not happen. */
+  async #store(before: Rollout): Promise<void> {
+    const { rollout } = this;
+    try {
+      await this.persist();
+    } catch (error) {
+      if (this.rollout === rollout) this.rollout = before;
+      throw error;
+    }
   }
 
   /** Counts from an isolate; answers the little that it needs to go on. */
