@@ -11,6 +11,7 @@ import { addKeys } from './commands/keys.ts';
 import { runProgram } from './commands/program.ts';
 import { addPublish } from './commands/publish.ts';
 import { addPurify } from './commands/purify.ts';
+import { addRollout } from './commands/rollout.ts';
 import { addScan } from './commands/scan.ts';
 
 const exitCodes = `
@@ -29,6 +30,7 @@ const commands = [
   addEvaluate,
   addExport,
   addPublish,
+  addRollout,
   addKeys,
   addAttack,
   addDoctor,

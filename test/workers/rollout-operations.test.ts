@@ -4,7 +4,19 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { bundleWorker, type Bundle } from '../../offline/serve.ts';
 import { publish, refusalOf, secrets, startEdge, type Edge } from './edge.ts';
-import { clientsAround, eventually, fresh, key, operate, releaseFor, reset, rollout, start, step, tell } from './rolling.ts';
+import {
+  clientsAround,
+  eventually,
+  fresh,
+  key,
+  operate,
+  releaseFor,
+  reset,
+  rollout,
+  start,
+  step,
+  tell,
+} from './rolling.ts';
 
 const stable = await fresh();
 
