@@ -14,4 +14,6 @@ if [ ! -e "$out/release/manifest.json" ]; then
   echo "nothing to roll out"
   exit 0
 fi
-npm run -s trigger-guard -- publish "$out/release" --to "$EDGE_URL"
+stored=$(npm run -s trigger-guard -- publish "$out/release" --to "$EDGE_URL" --store-only)
+digest=$(awk '{ print $2 }' <<< "$stored")
+npm run -s trigger-guard -- rollout start "$digest" --url "$EDGE_URL" --token-env TRIGGER_GUARD_PUBLISH_TOKEN --reason nightly

@@ -39,8 +39,9 @@ export async function send(
     const json = body !== undefined && !(body instanceof FormData);
     const headers = { authorization: `Bearer ${token}`, ...(json && { 'content-type': 'application/json' }) };
     const signal = AbortSignal.timeout(TIMEOUT_MS);
-    const sent = json ? JSON.stringify(body) : ((body as FormData | undefined) ?? null);
-    const response = await fetch(`${root}${path}`, { method, headers, body: sent, signal, redirect: 'manual' });
+    const init: RequestInit = { method, headers, signal, redirect: 'manual' };
+    if (body !== undefined) init.body = body instanceof FormData ? body : JSON.stringify(body);
+    const response = await fetch(`${root}${path}`, init);
     const text = await response.text();
     return response.ok ? success(text) : failure(`${request} was answered ${response.status}: ${reason(text)}`);
   } catch (error) {
