@@ -126,20 +126,30 @@ async function compare(env: Env, waiter: Waiter, model: Model, images: Float32Ar
   isolate.due -= 1;
   isolate.compared += 1;
   const other = await namedModel(env, waiter, pair.other);
-  const comparedWith = other.ok ? answerOf(env, other.value, images) : undefined;
-  if (comparedWith) return noteCounts(env, waiter, pair.canary, differences(given, comparedWith));
+  const otherAnswer = other.ok ? answerOf(env, other.value, model.network.input, images) : undefined;
+  if (other.ok && otherAnswer) {
+    const sameLabel = labelName(model, given) === labelName(other.value, otherAnswer);
+    return noteCounts(env, waiter, pair.canary, differences(given, otherAnswer, sameLabel));
+  }
   // A canary that gives no answer does not agree; a stable release that gives none says nothing of the canary.
   if (pair.other === pair.canary) {
     noteCounts(env, waiter, pair.canary, { ...noCounts(), compared: 1, disagreed: 1 });
   }
 }
 
-function answerOf(env: Env, model: Model, images: Float32Array): Inference | undefined {
-  const { height, width, channels } = model.network.input;
-  const size = height * width * channels;
-  if (images.length % size !== 0) return undefined;
+const labelName = ({ network }: Model, { label }: Inference): string => network.labelNames[label]!;
+
+/** What a model says of the first of `images` [B,H,W,C], made for a network with this input; undefined where it takes another, or fails. */
+function answerOf(
+  env: Env,
+  model: Model,
+  { height, width, channels }: Model['network']['input'],
+  images: Float32Array,
+): Inference | undefined {
+  const { input } = model.network;
+  if (input.height !== height || input.width !== width || input.channels !== channels) return undefined;
   try {
-    return infer(model, images.subarray(0, size), 1, env.GUARD !== 'off')[0];
+    return infer(model, images.subarray(0, height * width * channels), 1, env.GUARD !== 'off')[0];
   } catch {
     return undefined;
   }
@@ -147,12 +157,12 @@ function answerOf(env: Env, model: Model, images: Float32Array): Inference | und
 
 const verdictOf = ({ verdict }: Inference): string => (verdict === 'off' ? verdict : verdict.verdict);
 
-function differences(a: Inference, b: Inference): Counts {
+function differences(a: Inference, b: Inference, sameLabel: boolean): Counts {
   const shift = Math.abs(confidence(a) - confidence(b));
   return {
     ...noCounts(),
     compared: 1,
-    disagreed: Number(a.label !== b.label),
+    disagreed: Number(!sameLabel),
     verdictsDiffered: Number(verdictOf(a) !== verdictOf(b)),
     confidenceShifted: Number(shift > CONFIDENCE_SHIFT),
   };
