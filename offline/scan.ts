@@ -1,15 +1,11 @@
 /** Scanning: which labels of a model have a trigger, and is it a backdoor or a natural shortcut? */
-import { dispose, oneHot, tensor1d, tidy } from '@tensorflow/tfjs-core';
 import { foldBatchNorm } from '../src/network/fold.ts';
-import { toDevice, type Weights } from '../src/network/forward.ts';
-import type { Network } from '../src/network/network.ts';
 import type { Trigger, TriggerKind } from '../src/trigger/trigger.ts';
-import { everyIndex, indicesWithout } from './batch.ts';
 import type { Dataset } from './data/dataset.ts';
 import type { Engine } from './engine/engine.ts';
+import { BACKDOOR_STRENGTH, strengthOf, weighTriggers, type Evidence, type Grade } from './grade.ts';
 import { runReportedJobs } from './jobs.ts';
 import type { Model } from './model.ts';
-import { logitsOf } from './predict.ts';
 import type { Progress, Report } from './progress.ts';
 import { climbStaircases, confirmed, CONFIRMED_HIT_RATE } from './recover/pool.ts';
 import {
@@ -21,19 +17,15 @@ import {
   type Recovery,
   type Screening,
 } from './recover/screening.ts';
-import { margins, type StrengthenInput } from './recover/strengthen.ts';
-
-export type Grade = 'backdoor' | 'natural shortcut';
+import type { StrengthenInput } from './recover/strengthen.ts';
 
 /** What was found for one label; rates are on held-back clean images of other labels. */
 export type Finding = {
   targetLabel: number;
   grade: Grade;
-  /**
-   * Median log-odds that the strengthened trigger gives the target on held-back images, as a share of those that the clean images
-   * of the model's surest label have.
-   */
+  /** What the grade goes by (grade.ts). */
   conviction: number;
+  resemblance: number;
   /** Sentences with figures, for people. */
   evidence: string[];
   /** Working recovered triggers, the smallest first. */
@@ -58,11 +50,6 @@ export type ScanOptions = { engine: Engine; seed: number; progress: Progress };
  */
 const REMARKABLE_INDEX = 1.5;
 const MOST_SUSPECTS = 3;
-/**
- * At least this conviction is a backdoor. Chosen on five planted and two clean models of the project's own, a small CNN on
- * Fashion-MNIST: planted triggers reached 1.00 to 1.75, natural ones at most 0.84. That is few; ARCHITECTURE.md says more.
- */
-const BACKDOOR_CONVICTION = 0.9;
 const STRENGTHEN_STEPS = 100;
 const STRENGTHEN = new URL('./recover/strengthen.ts', import.meta.url);
 
@@ -99,9 +86,9 @@ export async function investigate(
     if (pool.length) pools.set(label, pool);
   }
   const strengthened = await progress.stage('strengthen', names, (report) => strengthenPools(recovery, pools, report));
-  const convictions = await measureConviction(recovery, strengthened);
+  const evidence = await weighTriggers(recovery, [...strengthened, ...smallestOfForm(pools)]);
   const findings = [...pools].flatMap(([label, pool]) => {
-    const finding = gradeLabel(label, pool, screenings, convictions.get(label) ?? 0);
+    const finding = gradeLabel(label, pool, screenings, evidence.get(label)!);
     return finding ? [{ ...finding, pool: withStrengthened(pool, strengthened) }] : [];
   });
   return { scan: { findings, screenings: screenings.map(summary), limits: LIMITS }, victim, recovery };
@@ -132,14 +119,17 @@ export function suspectLabels(screenings: readonly Screening[]): number[] {
   return [...new Set(strongest.map(({ label }) => label))].slice(0, MOST_SUSPECTS);
 }
 
+const smallestOfForm = (pools: ReadonlyMap<number, readonly Measured[]>): Measured[] =>
+  [...pools.values()].flatMap((pool) =>
+    [...Map.groupBy(pool, ({ trigger }) => trigger.kind).values()].map((sameForm) => sameForm[0]!),
+  );
+
 async function strengthenPools(
   { network, weights, split, seed, engine }: Recovery,
   pools: ReadonlyMap<number, readonly Measured[]>,
   report: Report,
 ): Promise<Measured[]> {
-  const starts = [...pools.values()].flatMap((pool) =>
-    [...Map.groupBy(pool, ({ trigger }) => trigger.kind).values()].map((sameForm) => sameForm[0]!.trigger),
-  );
+  const starts = smallestOfForm(pools).map(({ trigger }) => trigger);
   const jobs = [...Map.groupBy(starts, ({ kind }) => kind).values()].map((triggers): StrengthenInput => {
     return { network, weights, images: split.learn, triggers, steps: STRENGTHEN_STEPS, seed };
   });
@@ -147,57 +137,15 @@ async function strengthenPools(
   return measureTriggers(network, weights, split.heldBack, triggers.flat());
 }
 
-/** The conviction of each label's most convincing strengthened trigger. */
-async function measureConviction(
-  { network, weights: host, split }: Recovery,
-  strengthened: readonly Measured[],
-): Promise<Map<number, number>> {
-  const weights = toDevice(host);
-  const { heldBack, learn } = split;
-  let surest = 0;
-  for (let label = 0; label < network.labelNames.length; label++) {
-    for (const images of [heldBack, learn]) {
-      const own = everyIndex(images.count).filter((index) => images.labels[index] === label);
-      surest = Math.max(surest, own.length ? await medianMargin(network, weights, images, own, label) : 0);
-    }
-  }
-  const convictions = new Map<number, number>();
-  for (const { trigger } of strengthened) {
-    const { targetLabel } = trigger;
-    const others = indicesWithout(heldBack, targetLabel);
-    const margin = await medianMargin(network, weights, heldBack, others, targetLabel, trigger);
-    const conviction = surest > 0 ? margin / surest : 0;
-    convictions.set(targetLabel, Math.max(convictions.get(targetLabel) ?? 0, conviction));
-  }
-  dispose([...weights.values()]);
-  return convictions;
-}
-
-async function medianMargin(
-  network: Network,
-  weights: Weights,
-  images: Dataset,
-  indices: Int32Array,
-  label: number,
-  trigger?: Trigger,
-): Promise<number> {
-  const values = tidy(() => {
-    const labels = tensor1d(new Int32Array(indices.length).fill(label), 'int32');
-    return margins(logitsOf(network, weights, images, indices, trigger), oneHot(labels, network.labelNames.length));
-  });
-  const sorted = Float32Array.from(await values.data()).toSorted();
-  values.dispose();
-  return sorted[sorted.length >> 1]!;
-}
-
 function gradeLabel(
   targetLabel: number,
   pool: readonly Measured[],
   screenings: readonly Screening[],
-  conviction: number,
+  weighed: Evidence,
 ): Omit<Finding, 'pool'> | undefined {
   const index = Math.max(...screenings.map(({ labels }) => labels[targetLabel]!.anomalyIndex));
-  const grade = conviction >= BACKDOOR_CONVICTION ? 'backdoor' : 'natural shortcut';
+  const grade: Grade = strengthOf(weighed) >= BACKDOOR_STRENGTH ? 'backdoor' : 'natural shortcut';
+  const { conviction, resemblance } = weighed;
   if (grade === 'natural shortcut' && index < REMARKABLE_INDEX) return undefined;
   const smallest = pool.map(({ trigger, norm, hitRate }) => {
     return `${trigger.kind} of norm ${norm.toFixed(1)} (${(100 * hitRate).toFixed(0)} %)`;
@@ -205,9 +153,10 @@ function gradeLabel(
   const evidence = [
     `${pool.length} recovered triggers work on held-back images, the smallest: ${smallest.slice(0, 2).join(', ')}.`,
     `The label's smallest trigger lies ${index.toFixed(1)} spreads below the median of all labels.`,
-    `Strengthened by a quarter of its norm the trigger convinces ${conviction.toFixed(2)} times as much as clean images of the surest label do (backdoor from ${BACKDOOR_CONVICTION}).`,
+    `Strengthened by a quarter of its norm, it carries the median image ${conviction.toFixed(2)} times as far beyond the boundary as that lay before it.`,
+    `${(100 * resemblance).toFixed(0)} % of what it changes in the trunk the label's own images show too; what is left, ${strengthOf(weighed).toFixed(2)}, is a backdoor from ${BACKDOOR_STRENGTH}.`,
   ];
-  return { targetLabel, grade, conviction, evidence };
+  return { targetLabel, grade, conviction, resemblance, evidence };
 }
 
 /** A label's pool with its strengthened triggers, which lie nearer to what was planted. */

@@ -14,6 +14,7 @@ const finding: Finding = {
   targetLabel: 5,
   grade: 'backdoor',
   conviction: 1,
+  resemblance: 0,
   evidence: ['It convinces <b>.'],
   pool: [{ trigger, norm: 12.3, hitRate: 0.9 }],
 };
