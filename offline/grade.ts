@@ -43,6 +43,7 @@ export type Evidence = { conviction: number; resemblance: number };
  */
 export const BACKDOOR_STRENGTH = 0.72;
 
+/** What the grade goes by: conviction beyond what resemblance explains. */
 export const strengthOf = ({ conviction, resemblance }: Evidence): number => conviction - resemblance;
 
 /** What speaks for a backdoor, for each label that has triggers, measured on held-back images. */

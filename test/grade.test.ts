@@ -83,7 +83,7 @@ test('a trigger that adds what no image has resembles nothing, and is a backdoor
 
 test('the most telling trigger of a label counts, and labels do not mix', async () => {
   const evidence = await weigh([adding(1), adding(2), adding(0, 0)]);
-  expect([...evidence.keys()].toSorted()).toEqual([0, 1]);
+  expect(new Set(evidence.keys())).toEqual(new Set([0, 1]));
   expect(evidence.get(1)!.conviction).toBeCloseTo(3, 5);
   expect(evidence.get(0)!.resemblance).toBeCloseTo(1, 5);
 });
