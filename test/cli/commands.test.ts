@@ -3,7 +3,7 @@ import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
-import { bundleWorker } from '../../offline/serve.ts';
+import { shippedBundle } from '../support/bundle.ts';
 import { saveDataset } from '../../offline/data/tensors.ts';
 import { releasesResponse } from '../../src/api/releases.ts';
 import { secrets, sha256, startEdge, TOKENS } from '../workers/edge.ts';
@@ -75,7 +75,7 @@ test('evaluate prints every rate with its interval', async () => {
 });
 
 test('publish stores a release on a real worker and makes it serve; the token is no argument', async () => {
-  const edge = await startEdge(await bundleWorker(), secrets(files.key));
+  const edge = await startEdge(await shippedBundle(), secrets(files.key));
   onTestFinished(() => edge.miniflare.dispose());
   const args = ['publish', files.at('release'), '--to', edge.url.href, '--token-env', 'MY_TOKEN'];
   const refused = await run(args, { MY_TOKEN: 'wrong-token' });

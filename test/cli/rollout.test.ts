@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { writeRelease } from '../../offline/release.ts';
-import { bundleWorker } from '../../offline/serve.ts';
+import { shippedBundle } from '../support/bundle.ts';
 import { testDirectory } from '../support/directory.ts';
 import { createKey, testContent } from '../support/release.ts';
 import { secrets, startEdge, TOKENS } from '../workers/edge.ts';
@@ -9,7 +9,7 @@ import { run } from './process.ts';
 
 test('rollout starts a stored release, shows it, pauses, promotes and undoes it, and says what the worker refuses', async () => {
   const key = await createKey();
-  const edge = await startEdge(await bundleWorker(), secrets(key));
+  const edge = await startEdge(await shippedBundle(), secrets(key));
   onTestFinished(() => edge.miniflare.dispose());
   const folder = await testDirectory();
   const tokens = { TRIGGER_GUARD_PUBLISH_TOKEN: TOKENS.publish, TRIGGER_GUARD_OPERATE_TOKEN: TOKENS.operate };

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { bundleWorker, type Bundle } from '../../offline/serve.ts';
+import type { Bundle } from '../../offline/serve.ts';
+import { shippedBundle } from '../support/bundle.ts';
 import type { Alert } from '../../src/alert.ts';
 import { alertsResponse } from '../../src/api/alerts.ts';
 import { errorResponse } from '../../src/api/route.ts';
@@ -11,7 +12,7 @@ let bundle: Bundle;
 let edge: Edge;
 
 beforeAll(async () => {
-  bundle = await bundleWorker();
+  bundle = await shippedBundle();
   edge = await startEdge(bundle, secrets(key));
 });
 afterAll(() => edge.miniflare.dispose());

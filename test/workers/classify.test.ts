@@ -1,6 +1,7 @@
 import jpeg from 'jpeg-js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { bundleWorker, type Bundle } from '../../offline/serve.ts';
+import type { Bundle } from '../../offline/serve.ts';
+import { shippedBundle } from '../support/bundle.ts';
 import { alertsResponse } from '../../src/api/alerts.ts';
 import { batchResponse, classifyResponse } from '../../src/api/classify.ts';
 import { BODY_LIMIT_BYTES } from '../../src/api/route.ts';
@@ -29,7 +30,7 @@ async function serve(content: ReleaseContent, bindings: Record<string, string> =
 }
 
 beforeAll(async () => {
-  bundle = await bundleWorker();
+  bundle = await shippedBundle();
   ({ edge, digest } = await serve(content));
 });
 afterAll(() => edge.miniflare.dispose());

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { validate } from '@readme/openapi-parser';
 import { chromium } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { bundleWorker } from '../../offline/serve.ts';
+import { shippedBundle } from '../support/bundle.ts';
 import { openApi } from '../../src/api/open-api.ts';
 import { routes } from '../../src/api/routes.ts';
 import { startEdge, type Edge } from './edge.ts';
@@ -11,7 +11,7 @@ const CHROMIUM = '/usr/bin/chromium';
 let edge: Edge;
 
 beforeAll(async () => {
-  edge = await startEdge(await bundleWorker(), {});
+  edge = await startEdge(await shippedBundle(), {});
 });
 afterAll(() => edge.miniflare.dispose());
 

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { bundleWorker, type Bundle } from '../../offline/serve.ts';
+import type { Bundle } from '../../offline/serve.ts';
+import { shippedBundle } from '../support/bundle.ts';
 import { alertsResponse, liveMessage, type LiveMessage } from '../../src/api/alerts.ts';
 import { decodeImage } from '../../src/image.ts';
 import { createKey, signedRelease, testContent } from '../support/release.ts';
@@ -16,7 +17,7 @@ const bytes = Uint8Array.from({ length: 64 }, (_, index) => (index * 37) % 256);
 const pixels = Array.from({ length: 8 }, (_, y) => Array.from({ length: 8 }, (_, x) => [bytes[8 * y + x]!]));
 
 beforeAll(async () => {
-  bundle = await bundleWorker();
+  bundle = await shippedBundle();
   edge = await startEdge(bundle, { ...secrets(key), EVIDENCE_IMAGES_DAYS: '7' });
   // Every image is a match.
   const guard = { ...content.guard, probeBias: Float32Array.of(100, 100) };

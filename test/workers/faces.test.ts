@@ -1,7 +1,7 @@
 import { deflateSync, gzipSync } from 'node:zlib';
 import { InferenceClient } from '@huggingface/inference';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { bundleWorker } from '../../offline/serve.ts';
+import { shippedBundle } from '../support/bundle.ts';
 import { hfResponse } from '../../src/api/hugging-face.ts';
 import { inferResponse, modelMetadataResponse } from '../../src/api/open-inference.ts';
 import { modelStatusResponse, tfClassifyResponse } from '../../src/api/tensorflow-serving.ts';
@@ -20,7 +20,7 @@ let edge: Edge;
 let blocking: Edge;
 
 beforeAll(async () => {
-  const bundle = await bundleWorker();
+  const bundle = await shippedBundle();
   const start = async (policy: string): Promise<Edge> => {
     const edge = await startEdge(bundle, { ...secrets(key), GUARD_POLICY: policy });
     expect((await publish(edge, release)).status).toBe(201);

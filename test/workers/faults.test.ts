@@ -6,7 +6,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { bundleWorker, type Bundle } from '../../offline/serve.ts';
+import type { Bundle } from '../../offline/serve.ts';
+import { shippedBundle } from '../support/bundle.ts';
 import { classifyResponse } from '../../src/api/classify.ts';
 import { RELEASE_FILES, SIGNATURE_FILE } from '../../src/release/manifest.ts';
 import { createKey, signedRelease, testContent } from '../support/release.ts';
@@ -47,7 +48,7 @@ const other = await signedRelease(key, { ...second, guard: { ...second.guard, fi
 let bundle: Bundle;
 
 beforeAll(async () => {
-  bundle = [{ type: 'ESModule', path: 'faulty.js', contents: WRAPPER }, ...(await bundleWorker())];
+  bundle = [{ type: 'ESModule', path: 'faulty.js', contents: WRAPPER }, ...(await shippedBundle())];
 });
 
 async function start(folder?: string): Promise<Edge> {

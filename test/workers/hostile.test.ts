@@ -2,7 +2,7 @@
 import { connect } from 'node:net';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { bundleWorker } from '../../offline/serve.ts';
+import { shippedBundle } from '../support/bundle.ts';
 import { createKey, signedRelease, testContent } from '../support/release.ts';
 import { activate, publish, refusalOf, secrets, startEdge, TOKENS, type Edge } from './edge.ts';
 
@@ -12,7 +12,7 @@ const pixels = Array.from({ length: 8 }, () => Array.from({ length: 8 }, () => [
 let edge: Edge;
 
 beforeAll(async () => {
-  edge = await startEdge(await bundleWorker(), secrets(key));
+  edge = await startEdge(await shippedBundle(), secrets(key));
   await publish(edge, good);
   await activate(edge, good.digest);
 });

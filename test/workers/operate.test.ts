@@ -4,7 +4,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { bundleWorker, type Bundle } from '../../offline/serve.ts';
+import type { Bundle } from '../../offline/serve.ts';
+import { shippedBundle } from '../support/bundle.ts';
 import { parseMetrics } from '../support/prometheus.ts';
 import { createKey, signedRelease, testContent } from '../support/release.ts';
 import { alertsOf, refused } from './alerts.ts';
@@ -26,7 +27,7 @@ let bundle: Bundle;
 let edge: Edge;
 
 beforeAll(async () => {
-  bundle = await bundleWorker();
+  bundle = await shippedBundle();
   const sink = { type: 'slack', name: 'chat', url: 'http://127.0.0.1:9/' };
   edge = await startEdge(bundle, { ...secrets(key), ALERT_SINKS: JSON.stringify([sink]) });
   const release = await signedRelease(key, testContent());

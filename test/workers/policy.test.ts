@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { bundleWorker, type Bundle } from '../../offline/serve.ts';
+import type { Bundle } from '../../offline/serve.ts';
+import { shippedBundle } from '../support/bundle.ts';
 import { alertsResponse } from '../../src/api/alerts.ts';
 import { createKey, signedRelease } from '../support/release.ts';
 import { activate, publish, refusalOf, secrets, startEdge, TOKENS, type Edge } from './edge.ts';
@@ -31,7 +32,7 @@ async function alertCount(edge: Edge): Promise<number> {
 }
 
 beforeAll(async () => {
-  bundle = await bundleWorker();
+  bundle = await shippedBundle();
 });
 afterAll(() => Promise.all(edges.map(({ miniflare }) => miniflare.dispose())));
 

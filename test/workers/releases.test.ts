@@ -2,7 +2,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { bundleWorker, type Bundle } from '../../offline/serve.ts';
+import type { Bundle } from '../../offline/serve.ts';
+import { shippedBundle } from '../support/bundle.ts';
 import { alertsResponse } from '../../src/api/alerts.ts';
 import { classifyResponse } from '../../src/api/classify.ts';
 import { releasesResponse } from '../../src/api/releases.ts';
@@ -32,7 +33,7 @@ let bundle: Bundle;
 let shared: Edge;
 
 beforeAll(async () => {
-  bundle = await bundleWorker();
+  bundle = await shippedBundle();
   shared = await startEdge(bundle, secrets(key));
 });
 afterAll(() => shared.miniflare.dispose());

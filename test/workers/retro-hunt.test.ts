@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { bundleWorker, type Bundle } from '../../offline/serve.ts';
+import type { Bundle } from '../../offline/serve.ts';
+import { shippedBundle } from '../support/bundle.ts';
 import { retroHuntResponse } from '../../src/api/retro-hunt.ts';
 import { createKey, signedRelease, testContent } from '../support/release.ts';
 import { activate, publish, refusalOf, secrets, sha256, startEdge, TOKENS, type Edge } from './edge.ts';
@@ -14,7 +15,7 @@ let bundle: Bundle;
 let edge: Edge;
 
 beforeAll(async () => {
-  bundle = await bundleWorker();
+  bundle = await shippedBundle();
   edge = await startEdge(bundle, { ...secrets(key), RETRO_HUNT_REQUESTS: String(KEPT) });
   const release = await signedRelease(key, content);
   await publish(edge, release);

@@ -2,7 +2,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
-import { bundleWorker, type Bundle } from '../../offline/serve.ts';
+import type { Bundle } from '../../offline/serve.ts';
+import { shippedBundle } from '../support/bundle.ts';
 import { publish, refusalOf, secrets, startEdge, type Edge } from './edge.ts';
 import {
   clientsAround,
@@ -23,7 +24,7 @@ const stable = await fresh();
 let bundle: Bundle;
 let edge: Edge;
 beforeAll(async () => {
-  bundle = await bundleWorker();
+  bundle = await shippedBundle();
   edge = await startEdge(bundle, secrets(key));
   await publish(edge, stable);
 });

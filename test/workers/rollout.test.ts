@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { bundleWorker, type Bundle } from '../../offline/serve.ts';
+import type { Bundle } from '../../offline/serve.ts';
+import { shippedBundle } from '../support/bundle.ts';
 import type { ReleaseContent } from '../../src/release/release.ts';
 import { activate, publish, refusalOf, secrets, startEdge, type Edge } from './edge.ts';
 import { offlineAnswer } from './offline.ts';
@@ -30,7 +31,7 @@ const stable = await fresh();
 let bundle: Bundle;
 let edge: Edge;
 beforeAll(async () => {
-  bundle = await bundleWorker();
+  bundle = await shippedBundle();
   edge = await startEdge(bundle, secrets(key));
   await publish(edge, stable);
 });

@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Webhook } from 'standardwebhooks';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { bundleWorker, type Bundle } from '../../offline/serve.ts';
+import type { Bundle } from '../../offline/serve.ts';
+import { shippedBundle } from '../support/bundle.ts';
 import { alertsResponse, alertView, sinksResponse } from '../../src/api/alerts.ts';
 import { createKey } from '../support/release.ts';
 import { alertsOf, refused, type Alerts } from './alerts.ts';
@@ -31,7 +32,7 @@ const sinks = [
 ];
 
 beforeAll(async () => {
-  bundle = await bundleWorker();
+  bundle = await shippedBundle();
   edge = await startEdge(bundle, { ...secrets(key), ALERT_SINKS: JSON.stringify(sinks) });
   alerts = await alertsOf(edge);
 });

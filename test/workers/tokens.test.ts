@@ -1,7 +1,8 @@
 import { exportJWK, generateKeyPair, SignJWT, type CryptoKey, type JWK } from 'jose';
 import { Response } from 'miniflare';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { bundleWorker, type Bundle, type Serving } from '../../offline/serve.ts';
+import type { Bundle, Serving } from '../../offline/serve.ts';
+import { shippedBundle } from '../support/bundle.ts';
 import { createKey } from '../support/release.ts';
 import { refusalOf, secrets, sha256, startEdge, TOKENS, type Edge } from './edge.ts';
 
@@ -12,7 +13,7 @@ const issuerVariables = { JWT_JWKS_URL: `${ISSUER}/keys`, JWT_ISSUER: ISSUER, JW
 let bundle: Bundle;
 
 beforeAll(async () => {
-  bundle = await bundleWorker();
+  bundle = await shippedBundle();
 });
 
 async function start(bindings: Record<string, string>, serving: Partial<Serving> = {}): Promise<Edge> {
