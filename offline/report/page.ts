@@ -7,7 +7,7 @@ import type { Trigger } from '../../src/trigger/trigger.ts';
 import type { Purified } from '../purify.ts';
 import type { Finding } from '../scan.ts';
 import { normsChart, ratesChart, tradeOffChart } from './charts.ts';
-import { triggerPicture } from './pictures.ts';
+import { triggerPicture } from '../../src/trigger/picture.ts';
 import { gravestFirst } from './scanned.ts';
 import { STYLE } from './style.ts';
 import { interval, percent } from './text.ts';

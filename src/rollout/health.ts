@@ -75,3 +75,22 @@ export function latencyBucket(latencyMs: number): number {
 
 /** All errors, whatever their kind. */
 export const errorCount = ({ errors }: Counts): number => errors.guard + errors.load;
+
+/**
+ * The latency (ms) that the share `rank` of the requests keeps, read off the histogram by going straight through the bucket that it falls in;
+ * of what is slower than the last bound only that is known. Undefined without requests.
+ */
+export function latencyQuantileMs(latency: readonly number[], rank: number): number | undefined {
+  const wanted = rank * latency.reduce((total, requests) => total + requests, 0);
+  if (wanted === 0) return undefined;
+  let below = 0;
+  for (const [bucket, bound] of LATENCY_BOUNDS_MS.entries()) {
+    const requests = latency[bucket]!;
+    if (below + requests >= wanted) {
+      const start = LATENCY_BOUNDS_MS[bucket - 1] ?? 0;
+      return start + ((bound - start) * (wanted - below)) / requests;
+    }
+    below += requests;
+  }
+  return LATENCY_BOUNDS_MS.at(-1);
+}
