@@ -11,8 +11,11 @@ const CHALLENGE = { 'www-authenticate': 'Bearer realm="trigger-guard"' };
 /** The actor of a caller without a token, where ANONYMOUS_CLASSIFY allows one. */
 const ANONYMOUS = 'anonymous';
 
-/** A caller: who it is, in at most 80 characters that may be stored and shown, and what it may do. */
-type Caller = { name: string; roles: readonly Role[] };
+/**
+ * A caller: who it is, in at most 80 characters that may be stored and shown, and what it may do. `digest` is the configured SHA-256 of its
+ * token, `expiresAtMs` the end of its JSON Web Token.
+ */
+export type Caller = { name: string; roles: readonly Role[]; digest?: string; expiresAtMs?: number };
 
 /** The address that Cloudflare saw, which a caller cannot choose. */
 const addressOf = (request: Request): string => request.headers.get('cf-connecting-ip') ?? 'unknown';
@@ -45,15 +48,20 @@ function credentials({ headers }: Request): string | null {
 async function identify(request: Request, env: Env, roles: readonly Role[]): Promise<string> {
   const header = credentials(request);
   if (header === null && env.ANONYMOUS_CLASSIFY === 'on' && roles.includes('classify')) return ANONYMOUS;
-  const token = /^Bearer +(\S+)$/i.exec(header ?? '')?.[1];
-  if (!token || token.length > TOKEN_MAX_CHARACTERS) {
-    return refuseUnknown(request, env, 'authorization: expected a bearer token');
-  }
-  const caller = (await byDigest(token, env)) ?? (await readJsonWebToken(token, env));
-  if (!caller) return refuseUnknown(request, env, 'authorization: the token is not known');
+  const caller = await callerOf(request, env, /^Bearer +(\S+)$/i.exec(header ?? '')?.[1]);
   const granted = roles.find((role) => caller.roles.includes(role));
   if (!granted) throw new Refusal(403, 'forbidden', `authorization: expected the role ${roles.join(' or ')}`);
   return `${granted}:${caller.name}`;
+}
+
+/** The caller that a token belongs to; refuses with 401 when nobody's, and with 429 who sends such too often. */
+export async function callerOf(request: Request, env: Env, token: string | undefined): Promise<Caller> {
+  if (!token || token.length > TOKEN_MAX_CHARACTERS) {
+    return refuseUnknown(request, env, 'authorization: expected a bearer token');
+  }
+  const given = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(token)));
+  const caller = callerOfDigest(given, env) ?? (await readJsonWebToken(token, env));
+  return caller ?? refuseUnknown(request, env, 'authorization: the token is not known');
 }
 
 /** A caller that knows no token is counted by its address: whoever tries many is told nothing more. */
@@ -65,9 +73,8 @@ async function refuseUnknown(request: Request, env: Env, message: string): Promi
 const digestsOf = (list: string | undefined): string[] =>
   (list ?? '').split(',').map((digest) => digest.trim().toLowerCase());
 
-/** The caller with a token whose digest is configured; every configured digest is compared, whichever matches. */
-async function byDigest(token: string, env: Env): Promise<Caller | undefined> {
-  const given = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(token)));
+/** The caller with a token of this digest, if it is configured; every configured digest is compared, whichever matches. */
+export function callerOfDigest(given: Uint8Array, env: Env): Caller | undefined {
   const configured: Record<Role, string[]> = {
     classify: digestsOf(env.CLASSIFY_TOKEN_SHA256),
     publish: digestsOf(env.PUBLISH_TOKEN_SHA256),
@@ -75,7 +82,8 @@ async function byDigest(token: string, env: Env): Promise<Caller | undefined> {
     metrics: digestsOf(env.METRICS_TOKEN_SHA256),
   };
   const roles = ROLES.filter((role) => configured[role].filter((digest) => matches(given, digest)).length > 0);
-  return roles.length ? { name: hex(given).slice(0, 8), roles } : undefined;
+  const digest = hex(given);
+  return roles.length ? { name: digest.slice(0, 8), roles, digest } : undefined;
 }
 
 /** Compares a digest with a configured one in constant time; a malformed one matches nothing. */

@@ -71,18 +71,22 @@ export function expectBoundedRequest({ url, headers }: Request): void {
   }
 }
 
-/** What every answer tells browsers: nothing of it is stored, sniffed, framed or shared; a page names in its own policy what it loads. */
+/**
+ * What every answer tells browsers: nothing of it is stored, sniffed, framed or shared. A page names in its own policy what it loads, and what
+ * is the same for everybody may say that it can be stored.
+ */
 export function secureHeaders(headers: Headers, requestId: string): void {
   headers.set('x-request-id', requestId);
-  headers.set('cache-control', 'no-store');
   headers.set('x-content-type-options', 'nosniff');
   headers.set('x-frame-options', 'DENY');
-  headers.set('referrer-policy', 'no-referrer');
   headers.set('cross-origin-resource-policy', 'same-origin');
   headers.set('strict-transport-security', 'max-age=31536000');
-  if (!headers.has('content-security-policy')) {
-    headers.set('content-security-policy', "default-src 'none'; base-uri 'none'; frame-ancestors 'none'");
-  }
+  const unlessSaid = {
+    'cache-control': 'no-store',
+    'referrer-policy': 'no-referrer',
+    'content-security-policy': "default-src 'none'; base-uri 'none'; frame-ancestors 'none'",
+  };
+  for (const [name, value] of Object.entries(unlessSaid)) if (!headers.has(name)) headers.set(name, value);
 }
 
 /** The media type of a request without its parameters, in lower case; '' when it has none. */

@@ -20,8 +20,10 @@ const isolate: { url?: string; keys?: JWTVerifyGetKey; failedAtMs: number } = { 
 
 class KeysUnavailable extends Error {}
 
-/** The subject and roles of a valid token; undefined for any other, and where no issuer is configured. Refuses with 503 when the keys cannot be read. */
-export async function readJsonWebToken(token: string, env: Env): Promise<{ name: string; roles: Role[] } | undefined> {
+type Bearer = { name: string; roles: Role[]; expiresAtMs: number };
+
+/** The subject and roles of a valid token, and when it ends; undefined for any other, and where no issuer is configured. Refuses with 503 when the keys cannot be read. */
+export async function readJsonWebToken(token: string, env: Env): Promise<Bearer | undefined> {
   const { JWT_JWKS_URL: url, JWT_ISSUER: issuer, JWT_AUDIENCE: audience } = env;
   if (!url || !issuer || !audience || token.split('.').length !== 3) return undefined;
   try {
@@ -34,7 +36,8 @@ export async function readJsonWebToken(token: string, env: Env): Promise<{ name:
     });
     if (typeof payload.sub !== 'string') return undefined;
     const claimed = [payload['roles']].flat();
-    return { name: `jwt:${shown(payload.sub)}`, roles: ROLES.filter((role) => claimed.includes(role)) };
+    const roles = ROLES.filter((role) => claimed.includes(role));
+    return { name: `jwt:${shown(payload.sub)}`, roles, expiresAtMs: payload.exp! * 1000 };
   } catch (error) {
     if (error instanceof errors.JOSEError && !(error instanceof errors.JWKSInvalid)) return undefined;
     console.error(JSON.stringify({ event: 'token_keys_not_read', error: String(error) }));

@@ -3,7 +3,8 @@ import type * as z from 'zod';
 import type { releaseResponse, releasesResponse } from '../../src/api/releases.ts';
 import { BODY_LIMIT_BYTES, digestSchema } from '../../src/api/route.ts';
 import { RELEASE_FILES, SIGNATURE_FILE } from '../../src/release/manifest.ts';
-import { expectMediaType, firstIssue, readBody, Refusal, type Call } from '../http.ts';
+import { readForm } from '../form.ts';
+import { firstIssue, Refusal, type Call } from '../http.ts';
 import { storedReleases, storeRelease, verifyFiles } from '../releases.ts';
 import { readRollout } from '../rollout.ts';
 
@@ -20,30 +21,10 @@ export async function putRelease(c: Call): Promise<Response> {
   return c.json(body, created ? 201 : 200);
 }
 
-/** Every part begins with a line that begins with two dashes; the bytes of weights may look like some more. */
-const DASHED_LINES_MAX = 256;
-
-/** How many lines begin with two dashes. A parser makes an object of every part, so that tiny ones would take many times their bytes. */
-function dashedLines(body: Uint8Array): number {
-  const [newline, dash] = [0x0a, 0x2d];
-  let count = 0;
-  for (let at = body.indexOf(newline); at !== -1; at = body.indexOf(newline, at + 1)) {
-    if (body[at + 1] === dash && body[at + 2] === dash) count += 1;
-  }
-  return count;
-}
-
 /** The files of a multipart body: exactly one part for each file of a release. */
 async function releaseParts(request: Request): Promise<Map<string, Uint8Array>> {
-  expectMediaType(request, ['multipart/form-data']);
-  const body = await readBody(request, BODY_LIMIT_BYTES.release);
-  const type = request.headers.get('content-type')!;
   const names: readonly string[] = [...RELEASE_FILES, SIGNATURE_FILE];
-  if (dashedLines(body) > DASHED_LINES_MAX) {
-    throw new Refusal(422, 'invalid_request', `body: expected at most ${names.length} parts, got more`);
-  }
-  const form = await new Response(body, { headers: { 'content-type': type } }).formData().catch(() => undefined);
-  if (!form) throw new Refusal(400, 'invalid_body', 'body: expected multipart/form-data');
+  const form = await readForm(request, 'multipart/form-data', BODY_LIMIT_BYTES.release, names.length);
   const files = new Map<string, Uint8Array>();
   for (const [name, part] of form) {
     const shown = JSON.stringify(name.slice(0, 100));

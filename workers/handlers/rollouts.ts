@@ -17,21 +17,30 @@ import { readRelease, releaseExists, releaseModel } from '../releases.ts';
 import { changeRollout, readRollout, type RolloutCommand } from '../rollout.ts';
 import { noteServing } from '../serving.ts';
 
-/** POST /v1/rollouts: the release is read back from R2 and loaded here first, so that a bad one is refused before any isolate hears of it. */
+/** POST /v1/rollouts */
 export async function postRollout(c: Call): Promise<Response> {
-  const request = await jsonBody(c, rolloutRequest);
-  if (!(await releaseExists(c.env, request.digest))) {
-    throw new Refusal(404, 'unknown_release', `digest: no release ${request.digest} is stored`);
-  }
-  await expectLoadable(c, request.digest);
+  return answer(c, await startRollout(c, await jsonBody(c, rolloutRequest)));
+}
+
+/** Starts a release as the caller: it is read back from R2 and loaded here first, so that a bad one is refused before any isolate hears of it. */
+export async function startRollout(c: Call, request: z.infer<typeof rolloutRequest>): Promise<Rollout> {
   const { digest, canaryPercent, plan = DEFAULT_PLAN, reason, expectedRevision } = request;
+  if (!(await releaseExists(c.env, digest))) {
+    throw new Refusal(404, 'unknown_release', `digest: no release ${digest} is stored`);
+  }
+  await expectLoadable(c, digest);
   const said = { digest, actor: c.get('actor'), reason, expectedRevision };
   return change(c, canaryPercent === 100 ? { type: 'activate', ...said } : { type: 'start', plan, ...said });
 }
 
-/** POST /v1/rollouts/operations: a release that would serve everybody is loaded here first. */
+/** POST /v1/rollouts/operations */
 export async function operateRollout(c: Call): Promise<Response> {
-  const { operation, reason, expectedRevision } = await jsonBody(c, operationRequest);
+  return answer(c, await applyOperation(c, await jsonBody(c, operationRequest)));
+}
+
+/** Operates the rollout as the caller: a release that would serve everybody is loaded here first. */
+export async function applyOperation(c: Call, request: z.infer<typeof operationRequest>): Promise<Rollout> {
+  const { operation, reason, expectedRevision } = request;
   const next = stableAfter(await readRollout(c.env), operation);
   if (next) await expectLoadable(c, next);
   return change(c, { type: operation, actor: c.get('actor'), reason, expectedRevision });
@@ -53,12 +62,12 @@ async function expectLoadable(c: Call, digest: string): Promise<void> {
   if (!model.ok) throw new Refusal(422, 'release_refused', model.error);
 }
 
-async function change(c: Call, command: RolloutCommand): Promise<Response> {
+async function change(c: Call, command: RolloutCommand): Promise<Rollout> {
   const askedAtMs = Date.now();
   const changed = await changeRollout(c.env, c.executionCtx, command);
   if (!changed.ok) throw new Refusal(409, 'rollout_conflict', changed.error);
   noteServing(servingOf(changed.value), askedAtMs);
-  return answer(c, changed.value);
+  return changed.value;
 }
 
 function answer(c: Call, rollout: Rollout): Response {
