@@ -28,7 +28,7 @@ const UNLIMITED = {
   ],
 };
 
-type Module = { type: 'ESModule' | 'CompiledWasm'; path: string; contents: Uint8Array<ArrayBuffer> | string };
+type Module = { type: 'ESModule' | 'CompiledWasm' | 'Text'; path: string; contents: Uint8Array<ArrayBuffer> | string };
 export type Bundle = readonly Module[];
 
 /** What `wrangler deploy` would upload. */
@@ -48,16 +48,17 @@ export async function bundleWorker(): Promise<Bundle> {
     ];
     const env = { ...process.env, WRANGLER_SEND_METRICS: 'false' };
     await promisify(execFile)(process.execPath, command, { cwd: ROOT, env });
-    const wasm = (await readdir(folder)).filter((name) => name.endsWith('.wasm'));
-    return [
+    const modules: Module[] = [
       { type: 'ESModule', path: 'index.js', contents: await readFile(join(folder, 'index.js'), 'utf8') },
-      ...(await Promise.all(
-        wasm.map(async (path) => {
-          const contents = new Uint8Array(await readFile(join(folder, path)));
-          return { type: 'CompiledWasm', path, contents } as const;
-        }),
-      )),
     ];
+    for (const path of await readdir(folder)) {
+      const file = join(folder, path);
+      if (path.endsWith('.wasm')) {
+        modules.push({ type: 'CompiledWasm', path, contents: new Uint8Array(await readFile(file)) });
+      }
+      if (/\.(mjs|css)$/.test(path)) modules.push({ type: 'Text', path, contents: await readFile(file, 'utf8') });
+    }
+    return modules;
   } finally {
     await rm(folder, { recursive: true });
   }

@@ -26,6 +26,8 @@ export type Env = {
   JWT_JWKS_URL?: string;
   JWT_ISSUER?: string;
   JWT_AUDIENCE?: string;
+  /** Signs the sessions of the console; without 32 characters or more the console is off. */
+  CONSOLE_SESSION_KEY?: string;
   /** `on` lets callers without a token classify. */
   ANONYMOUS_CLASSIFY?: string;
   /** Typed as if they could be missing, because a deployment can lack them. */

@@ -6,6 +6,7 @@ import { routes } from '../src/api/routes.ts';
 import { servableModel } from './guard-policy.ts';
 import { authorize } from './auth.ts';
 import { classify, classifyBatch } from './classify.ts';
+import { consoleApp } from './console/app.ts';
 import { docs } from './docs.ts';
 import type { Env } from './env.ts';
 import {
@@ -122,6 +123,9 @@ for (const [id, route] of Object.entries<Route>(routes)) {
     return handlers[id as keyof typeof routes](c);
   });
 }
+
+app.route('/console', consoleApp);
+app.get('/console/', (c) => c.redirect('/console', 301));
 
 const INTERNAL = 'internal';
 

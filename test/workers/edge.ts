@@ -19,6 +19,7 @@ export const secrets = (key: SigningKey): Record<string, string> => ({
   CLASSIFY_TOKEN_SHA256: sha256(TOKENS.classify),
   PUBLISH_TOKEN_SHA256: sha256(TOKENS.publish),
   OPERATE_TOKEN_SHA256: sha256(TOKENS.operate),
+  CONSOLE_SESSION_KEY: 'a key of the tests that signs sessions of the console',
   METRICS_TOKEN_SHA256: sha256(TOKENS.metrics),
 });
 
