@@ -1,8 +1,8 @@
 /** The log: one line of JSON for each request, without bodies, addresses, query or tokens. */
 import type { Call } from './http.ts';
 
-/** Probes ask every few seconds and are only worth a line when they fail. */
-const QUIET = ['health', 'ready'];
+/** Probes and open pages ask every few seconds and are only worth a line when they fail. */
+const QUIET = ['health', 'ready', 'console-data'];
 /** The classes of answers that are the service's own fault. */
 const FAULT = 500;
 

@@ -48,7 +48,7 @@ describe.runIf(here)('in a browser, the console', () => {
     page.on('pageerror', ({ message }) => complaints.push(message));
     page.on('request', (request) => {
       const url = new URL(request.url());
-      if (url.protocol !== 'data:' && url.host !== edge.url.host) complaints.push(`asked ${url.host}`);
+      if (url.protocol !== 'data:' && url.port !== edge.url.port) complaints.push(`asked ${url.host}`);
     });
     await page.goto(new URL('/console', edge.url).href);
     return page;
@@ -113,6 +113,18 @@ describe.runIf(here)('in a browser, the console', () => {
     expect(walk).toEqual(['Skip to the contentsolid', 'Nowsolid', 'Triggerssolid', 'Alertssolid']);
     await page.keyboard.press('Enter');
     await page.waitForURL('**/console/alerts');
+    await page.close();
+  });
+
+  test('opens from a link on another site for who is signed in, though the cookie is not sent along', async () => {
+    const page = await open();
+    await signIn(page);
+    // Another name for this machine is another site.
+    await page.goto(`http://localhost:${edge.url.port}/healthz`);
+    const alerts = new URL('/console/alerts', edge.url).href;
+    await page.evaluate(`location.href = ${JSON.stringify(alerts)}`);
+    await page.waitForSelector('nav [aria-current]');
+    expect([page.url(), await page.textContent('nav [aria-current]')]).toEqual([alerts, 'Alerts']);
     await page.close();
   });
 

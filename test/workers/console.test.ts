@@ -291,5 +291,8 @@ describe('what people see', () => {
     }
     expect(bytes).toBeLessThan(14_000);
     expect((await operator.get(`${assets[0]!}.map`)).status).toBe(404);
+    expect((await operator.get('/console/assets/constructor/constructor')).status).toBe(404);
+    const earlier = await operator.get('/console/assets/0123/style.css');
+    expect([earlier.status, earlier.headers.get('cache-control')]).toEqual([200, 'no-store']);
   });
 });

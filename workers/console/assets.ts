@@ -25,11 +25,12 @@ export async function assetFolder(): Promise<string> {
   return `/console/assets/${isolate.version}`;
 }
 
-/** GET /console/assets/{version}/{name} */
-export function getAsset(c: Call): Response {
-  const asset = assets[c.req.param('name') ?? ''];
+/** GET /console/assets/{version}/{name}: only what is asked for by the address of this version may be stored. */
+export async function getAsset(c: Call): Promise<Response> {
+  const name = c.req.param('name') ?? '';
+  const asset = Object.hasOwn(assets, name) ? assets[name] : undefined;
   if (!asset) throw new Refusal(404, 'not_found', 'there is no such file');
-  return new Response(asset.text, {
-    headers: { 'content-type': asset.type, 'cache-control': 'public, max-age=31536000, immutable' },
-  });
+  const current = c.req.path === `${await assetFolder()}/${name}`;
+  const caching = current ? 'public, max-age=31536000, immutable' : 'no-store';
+  return new Response(asset.text, { headers: { 'content-type': asset.type, 'cache-control': caching } });
 }

@@ -119,6 +119,7 @@ const barOf = ({ stable, canary }: Rollout): string =>
 
 /** GET /console/now/data */
 export async function getNowData(c: Call): Promise<Response> {
+  c.set('operation', 'console-data');
   const { rollout, live } = await readView(c);
   return c.json({ ...live, bar: barOf(rollout) });
 }

@@ -5,6 +5,7 @@ import { show } from './page.ts';
 
 /** Asks for a token; says why the last one was refused. */
 export function signInPage(c: Call, next: string | undefined, refusal?: Refusal): Response | Promise<Response> {
+  if (refusal) c.set('failure', refusal.code);
   const refused = refusal && (refusal.status === 401 ? 'this token is not known here' : refusal.message);
   const body = html`<section class="sign-in">
     <p class="brand"><span class="mark" aria-hidden="true"></span>Trigger Guard</p>
