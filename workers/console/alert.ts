@@ -59,6 +59,13 @@ async function evidence(c: Call, view: AlertView, alert: TriggerMatch, model: Re
     <p>
       ${obeyed ? 'The backdoor would have fired; purification took its effect.' : 'The victim would not have obeyed this time.'}
     </p>
+    ${
+      view.image && view.image.requestId !== alert.requestId
+        ? html`<p class="note">
+            The answers are those to the latest of ${integer(view.count)} images; the image below is the first.
+          </p>`
+        : ''
+    }
     <div class="pictures">${await pictures(c, view, alert, model.value)}</div>
   </section>`;
 }
