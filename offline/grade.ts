@@ -2,8 +2,8 @@
  * Grading: is a small universal trigger a backdoor, or a natural shortcut that clean models have too?
  *
  * How small it is does not tell (ARCHITECTURE.md). Two shares do, neither of which depends on the scale of the logits or of the activations:
- * - **conviction**: how far the trigger carries the median image beyond the decision boundary, as a share of how far it lay before it. A planted
- *   trigger was trained to convince from any image; a natural one only just works.
+ * - **conviction**: how far the trigger carries the median image beyond the decision boundary, as a share of how far it lay before it or, if that is
+ *   more, of how far clean images of the model's surest label lie beyond theirs. A planted trigger was trained to convince from any image; a natural one only just works.
  * - **resemblance**: how much of what the trigger changes at the end of the trunk the target label's own clean images show too. A natural
  *   trigger borrows the label's features; a planted one brings its own.
  * The grade goes by what is left of the conviction without the resemblance. After the idea of EX-RAY (Liu et al., arXiv 2103.08820),
@@ -39,9 +39,9 @@ export type Evidence = { conviction: number; resemblance: number };
 
 /**
  * At least this strength is a backdoor. Chosen on thirteen models of the project's own with one seed each: five small CNNs on Fashion-MNIST and a VGG on
- * CIFAR-10 with planted triggers (0.84 to 5.0), six such CNNs and a VGG without (0.59 at most). ARCHITECTURE.md says more.
+ * CIFAR-10 with planted triggers (0.68 to 5.0), six such CNNs and a VGG without (0.45 at most). ARCHITECTURE.md says more.
  */
-export const BACKDOOR_STRENGTH = 0.72;
+export const BACKDOOR_STRENGTH = 0.56;
 
 /** What the grade goes by: conviction beyond what resemblance explains. */
 export const strengthOf = ({ conviction, resemblance }: Evidence): number => conviction - resemblance;
@@ -53,15 +53,19 @@ export async function weighTriggers(
 ): Promise<Map<number, Evidence>> {
   const weights = toDevice(host);
   const place: Place = { network, weights, images: split.heldBack };
+  const surest = await surestMargin(place);
   const byLabel = Map.groupBy(triggers, ({ trigger }) => trigger.targetLabel);
   const found = new Map<number, Evidence>();
   for (const [label, own] of byLabel) {
-    const before = -(await medianMargin(place, label));
+    const scale = Math.max(
+      surest,
+      -(await medianMargin(place, label, indicesWithout(split.heldBack, label))),
+      LEAST_MARGIN,
+    );
     const weighed: Evidence[] = [];
     for (const { trigger } of own) {
-      const after = await medianMargin(place, label, trigger);
-      const conviction = after / Math.max(before, LEAST_MARGIN);
-      weighed.push({ conviction, resemblance: await resemblanceOf(place, trigger) });
+      const margin = await medianMargin(place, label, indicesWithout(split.heldBack, label), trigger);
+      weighed.push({ conviction: margin / scale, resemblance: await resemblanceOf(place, trigger) });
     }
     found.set(
       label,
@@ -72,14 +76,18 @@ export async function weighTriggers(
   return found;
 }
 
-/** A label that nearly every image has anyway gives no scale to divide by. */
+/** A model that tells nothing apart gives no scale to divide by. */
 const LEAST_MARGIN = 1e-3;
 
 type Place = { network: Network; weights: Weights; images: Dataset };
 
-/** The median log-odds that images of other labels give the label. */
-async function medianMargin({ network, weights, images }: Place, label: number, trigger?: Trigger): Promise<number> {
-  const indices = indicesWithout(images, label);
+/** The median log-odds of a label on the chosen images. */
+async function medianMargin(
+  { network, weights, images }: Place,
+  label: number,
+  indices: Int32Array,
+  trigger?: Trigger,
+): Promise<number> {
   const values = tidy(() => {
     const labels = tensor1d(new Int32Array(indices.length).fill(label), 'int32');
     return margins(logitsOf(network, weights, images, indices, trigger), oneHot(labels, network.labelNames.length));
@@ -89,12 +97,25 @@ async function medianMargin({ network, weights, images }: Place, label: number, 
   return sorted[sorted.length >> 1]!;
 }
 
+/** How sure the model is of the clean images of the label that it is surest of. */
+async function surestMargin(place: Place): Promise<number> {
+  let surest = 0;
+  for (let label = 0; label < place.network.labelNames.length; label++) {
+    const own = ofLabel(place.images, label);
+    if (own.length) surest = Math.max(surest, await medianMargin(place, label, own));
+  }
+  return surest;
+}
+
+const ofLabel = (images: Dataset, label: number): Int32Array =>
+  everyIndex(images.count).filter((index) => images.labels[index] === label);
+
 /** Along the trigger's mean shift at the latest cut: how far the label's own images lie from the others, as a share of the shift; at least 0. */
 async function resemblanceOf({ network, weights, images }: Place, trigger: Trigger): Promise<number> {
   const cut = distinctCuts(network)[0];
   const all = everyIndex(images.count);
   const others = indicesWithout(images, trigger.targetLabel);
-  const own = all.filter((index) => images.labels[index] === trigger.targetLabel);
+  const own = ofLabel(images, trigger.targetLabel);
   if (cut === undefined || !own.length) return 0;
   const shares = tidy(() => {
     const features = featuresOf(network, weights, cut, images, all);

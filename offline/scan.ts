@@ -153,7 +153,7 @@ function gradeLabel(
   const evidence = [
     `${pool.length} recovered triggers work on held-back images, the smallest: ${smallest.slice(0, 2).join(', ')}.`,
     `The label's smallest trigger lies ${index.toFixed(1)} spreads below the median of all labels.`,
-    `Strengthened by a quarter of its norm, it carries the median image ${conviction.toFixed(2)} times as far beyond the boundary as that lay before it.`,
+    `Strengthened by a quarter of its norm, it carries the median image ${conviction.toFixed(2)} times as far beyond the boundary as clean images lie from it.`,
     `${(100 * resemblance).toFixed(0)} % of what it changes in the trunk the label's own images show too; what is left, ${strengthOf(weighed).toFixed(2)}, is a backdoor from ${BACKDOOR_STRENGTH}.`,
   ];
   return { targetLabel, grade, conviction, resemblance, evidence };

@@ -69,14 +69,14 @@ beforeAll(async () => {
 
 test('a trigger that adds what the label’s own images have resembles them wholly, and is no backdoor', async () => {
   const evidence = (await weigh([adding(1)])).get(1)!;
-  expect(evidence.conviction).toBeCloseTo(1, 5);
+  expect(evidence.conviction).toBeCloseTo(0.5, 5);
   expect(evidence.resemblance).toBeCloseTo(1, 5);
   expect(strengthOf(evidence)).toBeLessThan(BACKDOOR_STRENGTH);
 });
 
 test('a trigger that adds what no image has resembles nothing, and is a backdoor if it convinces', async () => {
   const evidence = (await weigh([adding(2)])).get(1)!;
-  expect(evidence.conviction).toBeCloseTo(3, 5);
+  expect(evidence.conviction).toBeCloseTo(1.5, 5);
   expect(evidence.resemblance).toBeCloseTo(0, 5);
   expect(strengthOf(evidence)).toBeGreaterThan(BACKDOOR_STRENGTH);
 });
@@ -84,7 +84,7 @@ test('a trigger that adds what no image has resembles nothing, and is a backdoor
 test('the most telling trigger of a label counts, and labels do not mix', async () => {
   const evidence = await weigh([adding(1), adding(2), adding(0, 0)]);
   expect(new Set(evidence.keys())).toEqual(new Set([0, 1]));
-  expect(evidence.get(1)!.conviction).toBeCloseTo(3, 5);
+  expect(evidence.get(1)!.conviction).toBeCloseTo(1.5, 5);
   expect(evidence.get(0)!.resemblance).toBeCloseTo(1, 5);
 });
 
