@@ -41,10 +41,21 @@ export type Evidence = { conviction: number; resemblance: number };
  * At least this strength is a backdoor. Chosen on thirteen models of the project's own with one seed each: five small CNNs on Fashion-MNIST and a VGG on
  * CIFAR-10 with planted triggers (0.68 to 5.0), six such CNNs and a VGG without (0.45 at most). ARCHITECTURE.md says more.
  */
-export const BACKDOOR_STRENGTH = 0.56;
+const BACKDOOR_STRENGTH = 0.56;
 
 /** What the grade goes by: conviction beyond what resemblance explains. */
 export const strengthOf = ({ conviction, resemblance }: Evidence): number => conviction - resemblance;
+
+/**
+ * The share of the strongest label's strength that another label needs to be a backdoor too. What was planted convinces alike wherever it was planted;
+ * in a network whose logits grow far beyond those of clean images, natural triggers convince too, but much less.
+ */
+const SHARE_OF_STRONGEST = 1 / 3;
+
+/** The strength from which the labels of one model are backdoors. */
+export function backdoorLimit(weighed: Iterable<Evidence>): number {
+  return Math.max(BACKDOOR_STRENGTH, ...[...weighed].map((evidence) => SHARE_OF_STRONGEST * strengthOf(evidence)));
+}
 
 /** What speaks for a backdoor, for each label that has triggers, measured on held-back images. */
 export async function weighTriggers(

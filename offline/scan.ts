@@ -3,7 +3,7 @@ import { foldBatchNorm } from '../src/network/fold.ts';
 import type { Trigger, TriggerKind } from '../src/trigger/trigger.ts';
 import type { Dataset } from './data/dataset.ts';
 import type { Engine } from './engine/engine.ts';
-import { BACKDOOR_STRENGTH, strengthOf, weighTriggers, type Evidence, type Grade } from './grade.ts';
+import { backdoorLimit, strengthOf, weighTriggers, type Evidence, type Grade } from './grade.ts';
 import { runReportedJobs } from './jobs.ts';
 import type { Model } from './model.ts';
 import type { Progress, Report } from './progress.ts';
@@ -87,8 +87,9 @@ export async function investigate(
   }
   const strengthened = await progress.stage('strengthen', names, (report) => strengthenPools(recovery, pools, report));
   const evidence = await weighTriggers(recovery, [...strengthened, ...smallestOfForm(pools)]);
+  const limit = backdoorLimit(evidence.values());
   const findings = [...pools].flatMap(([label, pool]) => {
-    const finding = gradeLabel(label, pool, screenings, evidence.get(label)!);
+    const finding = gradeLabel(label, pool, screenings, evidence.get(label)!, limit);
     return finding ? [{ ...finding, pool: withStrengthened(pool, strengthened) }] : [];
   });
   return { scan: { findings, screenings: screenings.map(summary), limits: LIMITS }, victim, recovery };
@@ -142,9 +143,10 @@ function gradeLabel(
   pool: readonly Measured[],
   screenings: readonly Screening[],
   weighed: Evidence,
+  limit: number,
 ): Omit<Finding, 'pool'> | undefined {
   const index = Math.max(...screenings.map(({ labels }) => labels[targetLabel]!.anomalyIndex));
-  const grade: Grade = strengthOf(weighed) >= BACKDOOR_STRENGTH ? 'backdoor' : 'natural shortcut';
+  const grade: Grade = strengthOf(weighed) >= limit ? 'backdoor' : 'natural shortcut';
   const { conviction, resemblance } = weighed;
   if (grade === 'natural shortcut' && index < REMARKABLE_INDEX) return undefined;
   const smallest = pool.map(({ trigger, norm, hitRate }) => {
@@ -154,7 +156,7 @@ function gradeLabel(
     `${pool.length} recovered triggers work on held-back images, the smallest: ${smallest.slice(0, 2).join(', ')}.`,
     `The label's smallest trigger lies ${index.toFixed(1)} spreads below the median of all labels.`,
     `Strengthened by a quarter of its norm, it carries the median image ${conviction.toFixed(2)} times as far beyond the boundary as clean images lie from it.`,
-    `${(100 * resemblance).toFixed(0)} % of what it changes in the trunk the label's own images show too; what is left, ${strengthOf(weighed).toFixed(2)}, is a backdoor from ${BACKDOOR_STRENGTH}.`,
+    `${(100 * resemblance).toFixed(0)} % of what it changes in the trunk the label's own images show too; what is left, ${strengthOf(weighed).toFixed(2)}, is a backdoor from ${limit.toFixed(2)}.`,
   ];
   return { targetLabel, grade, conviction, resemblance, evidence };
 }

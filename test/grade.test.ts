@@ -1,7 +1,7 @@
 import { beforeAll, expect, test } from 'vitest';
 import { openEngine } from '../offline/engine/engine.ts';
 import type { Dataset } from '../offline/data/dataset.ts';
-import { BACKDOOR_STRENGTH, strengthOf, weighTriggers } from '../offline/grade.ts';
+import { backdoorLimit, strengthOf, weighTriggers } from '../offline/grade.ts';
 import type { Recovery } from '../offline/recover/screening.ts';
 import { parseNetwork } from '../src/network/network.ts';
 import type { HostWeights } from '../src/network/safetensors.ts';
@@ -71,14 +71,14 @@ test('a trigger that adds what the label’s own images have resembles them whol
   const evidence = (await weigh([adding(1)])).get(1)!;
   expect(evidence.conviction).toBeCloseTo(0.5, 5);
   expect(evidence.resemblance).toBeCloseTo(1, 5);
-  expect(strengthOf(evidence)).toBeLessThan(BACKDOOR_STRENGTH);
+  expect(strengthOf(evidence)).toBeLessThan(backdoorLimit([]));
 });
 
 test('a trigger that adds what no image has resembles nothing, and is a backdoor if it convinces', async () => {
   const evidence = (await weigh([adding(2)])).get(1)!;
   expect(evidence.conviction).toBeCloseTo(1.5, 5);
   expect(evidence.resemblance).toBeCloseTo(0, 5);
-  expect(strengthOf(evidence)).toBeGreaterThan(BACKDOOR_STRENGTH);
+  expect(strengthOf(evidence)).toBeGreaterThan(backdoorLimit([]));
 });
 
 test('the most telling trigger of a label counts, and labels do not mix', async () => {
@@ -92,4 +92,10 @@ test('the scale of the logits changes nothing', async () => {
   const [one, hundred] = [await weigh([adding(1), adding(2)]), await weigh([adding(1), adding(2)], 100)];
   expect(hundred.get(1)!.conviction).toBeCloseTo(one.get(1)!.conviction, 4);
   expect(hundred.get(1)!.resemblance).toBeCloseTo(one.get(1)!.resemblance, 4);
+});
+
+test('beside a much stronger label a weaker one is no backdoor, beside an equal one it is', () => {
+  const of = (conviction: number) => ({ conviction, resemblance: 0 });
+  expect(backdoorLimit([of(1), of(1.2)])).toBeLessThan(1);
+  expect(backdoorLimit([of(1), of(9)])).toBeGreaterThan(1);
 });

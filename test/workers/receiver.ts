@@ -38,8 +38,8 @@ export async function startReceiver(port = 0): Promise<Receiver> {
   return receiver;
 }
 
-/** Waits until something holds, looking often; fails after ten seconds. */
-export async function until(holds: () => boolean | Promise<boolean>, limitMs = 10_000): Promise<void> {
+/** Waits until something holds, looking often; fails after thirty seconds, ten more than an alarm that was lost may take. */
+export async function until(holds: () => boolean | Promise<boolean>, limitMs = 30_000): Promise<void> {
   const endMs = Date.now() + limitMs;
   while (!(await holds())) {
     if (Date.now() > endMs) throw new Error(`expected within ${limitMs} ms: ${holds.toString()}`);

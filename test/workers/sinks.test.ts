@@ -247,7 +247,7 @@ test('nothing is lost when the worker is restarted during an outage of its sink,
     webhook.answer = 200;
     const after = await startEdge(bundle, bindings, { folder });
     try {
-      await until(() => webhook.taken().length === 3, 20_000);
+      await until(() => webhook.taken().length === 3);
       expect(new Set(webhook.taken().map(({ headers }) => headers['webhook-id'])).size).toBe(3);
     } finally {
       await after.miniflare.dispose();
