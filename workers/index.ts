@@ -4,6 +4,7 @@ import { openApi } from '../src/api/open-api.ts';
 import type { Route } from '../src/api/route.ts';
 import { routes } from '../src/api/routes.ts';
 import { servableModel } from './guard-policy.ts';
+import { alertsObject } from './alerts.ts';
 import { authorize } from './auth.ts';
 import { classify, classifyBatch } from './classify.ts';
 import { consoleApp } from './console/app.ts';
@@ -145,7 +146,11 @@ app.onError((error, c) => {
 
 /** Every minute. */
 async function scheduled(_: ScheduledController, env: Env, waiter: ExecutionContext): Promise<void> {
-  await Promise.all([changeRollout(env, waiter, { type: 'tick' }), watchMatchRate(env, waiter)]);
+  await Promise.all([
+    changeRollout(env, waiter, { type: 'tick' }),
+    watchMatchRate(env, waiter),
+    alertsObject(env).wake(),
+  ]);
 }
 
 export default { fetch: app.fetch, scheduled } satisfies ExportedHandler<Env>;

@@ -51,8 +51,10 @@ export class AlertsObject extends DurableObject<Env> {
     this.#sinks = sinks.ok ? sinks.value : [];
     this.#sinksValid = sinks.ok;
     if (sinks.ok) forgetOtherSinks(this.#sql, this.#sinks);
-    // What waited when the object ended must not wait for the next alert.
-    void ctx.blockConcurrencyWhile(() => this.#schedule());
+    // What waited when the object ended must not wait for the next alert. An alarm that is set may be the one that wakes the object: it stays.
+    void ctx.blockConcurrencyWhile(async () => {
+      if ((await ctx.storage.getAlarm()) === null) await this.#schedule();
+    });
   }
 
   /** Stores alerts of this moment. Answers for each the id of the record that wants its image, or null. */
@@ -83,6 +85,11 @@ export class AlertsObject extends DurableObject<Env> {
     for (const sink of enqueue(this.#sql, this.#sinks, event, alert, nowMs)) {
       this.#recordOne({ kind: 'notifications-dropped', release: null, sink, dropped: 1 }, nowMs);
     }
+  }
+
+  /** Tells the sinks that are due, should an alarm have been lost. */
+  async wake(): Promise<void> {
+    await this.#tell();
   }
 
   list(query: AlertsQuery): AlertView[] {
