@@ -14,7 +14,7 @@ import type { Trigger } from '../src/trigger/trigger.ts';
 import { everyIndex, indicesWithout } from './batch.ts';
 import type { Dataset } from './data/dataset.ts';
 import { randomSource } from './engine/random.ts';
-import { featuresOf } from './predict.ts';
+import { featuresOf, rowsOf } from './predict.ts';
 
 const FOLDS = 5;
 const CONFIDENCE = 0.95;
@@ -151,9 +151,6 @@ async function fitProbe(
   tf.dispose([fitted.raw, fitted.offset]);
   return probe;
 }
-
-const rowsOf = (features: tf.Tensor2D, rows: Int32Array): tf.Tensor2D =>
-  tf.tidy(() => tf.gather(features, tf.tensor1d(rows, 'int32')));
 
 /** The guard's score of every row of features [N,F], the largest probe logit; the features are freed. */
 export async function scoreFeatures(features: tf.Tensor2D, probes: readonly Probe[]): Promise<Float32Array> {

@@ -9,25 +9,12 @@
  * The grade goes by what is left of the conviction without the resemblance. After the idea of EX-RAY (Liu et al., arXiv 2103.08820),
  * which compares such features symmetrically; here one direction and its projections are enough.
  */
-import {
-  dispose,
-  gather,
-  mean,
-  mul,
-  oneHot,
-  sub,
-  sum,
-  tensor1d,
-  tidy,
-  type Tensor,
-  type Tensor2D,
-} from '@tensorflow/tfjs-core';
-import { toDevice, type Weights } from '../src/network/forward.ts';
-import type { Network } from '../src/network/network.ts';
+import { dispose, fill, mean, mul, oneHot, sub, sum, tidy, type Tensor2D } from '@tensorflow/tfjs-core';
+import { toDevice } from '../src/network/forward.ts';
 import type { Trigger } from '../src/trigger/trigger.ts';
 import { everyIndex, indicesWithout } from './batch.ts';
 import type { Dataset } from './data/dataset.ts';
-import { featuresOf, logitsOf } from './predict.ts';
+import { logitsWithFeatures, rowsOf } from './predict.ts';
 import type { Measured, Recovery } from './recover/screening.ts';
 import { margins } from './recover/strengthen.ts';
 import { distinctCuts } from './unlearn/cut.ts';
@@ -59,49 +46,48 @@ export function backdoorLimit(weighed: Iterable<Evidence>): number {
 
 /** What speaks for a backdoor, for each label that has triggers, measured on held-back images. */
 export async function weighTriggers(
-  { network, weights: host, split }: Recovery,
+  { network, weights: host, split: { heldBack } }: Recovery,
   triggers: readonly Measured[],
 ): Promise<Map<number, Evidence>> {
   const weights = toDevice(host);
-  const place: Place = { network, weights, images: split.heldBack };
-  const surest = await surestMargin(place);
-  const byLabel = Map.groupBy(triggers, ({ trigger }) => trigger.targetLabel);
+  // A network that cannot be parted has no trunk in which anything could resemble anything.
+  const cut = distinctCuts(network)[0];
+  const see = (indices: Int32Array, trigger?: Trigger) =>
+    logitsWithFeatures(network, weights, cut ?? network.output, heldBack, indices, trigger);
+  const clean = see(everyIndex(heldBack.count));
+  const surest = await surestMargin(clean.logits, heldBack);
   const found = new Map<number, Evidence>();
-  for (const [label, own] of byLabel) {
-    const scale = Math.max(
-      surest,
-      -(await medianMargin(place, label, indicesWithout(split.heldBack, label))),
-      LEAST_MARGIN,
-    );
+  for (const [label, own] of Map.groupBy(triggers, ({ trigger }) => trigger.targetLabel)) {
+    const [others, labelled] = [indicesWithout(heldBack, label), ofLabel(heldBack, label)];
+    const before = await medianMargin(clean.logits, label, others);
+    const scale = Math.max(surest, -before, LEAST_MARGIN);
     const weighed: Evidence[] = [];
     for (const { trigger } of own) {
-      const margin = await medianMargin(place, label, indicesWithout(split.heldBack, label), trigger);
-      weighed.push({ conviction: margin / scale, resemblance: await resemblanceOf(place, trigger) });
+      const stamped = see(others, trigger);
+      const margin = await medianMargin(stamped.logits, label);
+      const comparable = cut !== undefined && labelled.length > 0;
+      const resemblance = comparable ? await resemblanceOf(clean.features, stamped.features, others, labelled) : 0;
+      weighed.push({ conviction: margin / scale, resemblance });
+      dispose([stamped.logits, stamped.features]);
     }
     found.set(
       label,
       weighed.reduce((best, item) => (strengthOf(item) > strengthOf(best) ? item : best)),
     );
   }
-  dispose([...weights.values()]);
+  dispose([clean.logits, clean.features, ...weights.values()]);
   return found;
 }
 
 /** A model that tells nothing apart gives no scale to divide by. */
 const LEAST_MARGIN = 1e-3;
 
-type Place = { network: Network; weights: Weights; images: Dataset };
-
-/** The median log-odds of a label on the chosen images. */
-async function medianMargin(
-  { network, weights, images }: Place,
-  label: number,
-  indices: Int32Array,
-  trigger?: Trigger,
-): Promise<number> {
+/** The median log-odds of a label over logits [N,K], or over some rows of them. */
+async function medianMargin(logits: Tensor2D, label: number, indices?: Int32Array): Promise<number> {
   const values = tidy(() => {
-    const labels = tensor1d(new Int32Array(indices.length).fill(label), 'int32');
-    return margins(logitsOf(network, weights, images, indices, trigger), oneHot(labels, network.labelNames.length));
+    const chosen = indices ? rowsOf(logits, indices) : logits;
+    const [count, labels] = chosen.shape;
+    return margins(chosen, oneHot(fill([count], label, 'int32'), labels));
   });
   const sorted = Float32Array.from(await values.data()).toSorted();
   values.dispose();
@@ -109,11 +95,11 @@ async function medianMargin(
 }
 
 /** How sure the model is of the clean images of the label that it is surest of. */
-async function surestMargin(place: Place): Promise<number> {
+async function surestMargin(logits: Tensor2D, images: Dataset): Promise<number> {
   let surest = 0;
-  for (let label = 0; label < place.network.labelNames.length; label++) {
-    const own = ofLabel(place.images, label);
-    if (own.length) surest = Math.max(surest, await medianMargin(place, label, own));
+  for (let label = 0; label < logits.shape[1]; label++) {
+    const own = ofLabel(images, label);
+    if (own.length) surest = Math.max(surest, await medianMargin(logits, label, own));
   }
   return surest;
 }
@@ -121,20 +107,17 @@ async function surestMargin(place: Place): Promise<number> {
 const ofLabel = (images: Dataset, label: number): Int32Array =>
   everyIndex(images.count).filter((index) => images.labels[index] === label);
 
-/** Along the trigger's mean shift at the latest cut: how far the label's own images lie from the others, as a share of the shift; at least 0. */
-async function resemblanceOf({ network, weights, images }: Place, trigger: Trigger): Promise<number> {
-  const cut = distinctCuts(network)[0];
-  const all = everyIndex(images.count);
-  const others = indicesWithout(images, trigger.targetLabel);
-  const own = ofLabel(images, trigger.targetLabel);
-  if (cut === undefined || !own.length) return 0;
+/** Along the trigger's mean shift of features [N,F]: how far the label's own images lie from the others, as a share of the shift; at least 0. */
+async function resemblanceOf(
+  features: Tensor2D,
+  stamped: Tensor2D,
+  others: Int32Array,
+  own: Int32Array,
+): Promise<number> {
   const shares = tidy(() => {
-    const features = featuresOf(network, weights, cut, images, all);
-    const rows = (indices: Int32Array): Tensor2D => gather(features, tensor1d(indices, 'int32'));
-    const clean: Tensor = mean(rows(others), 0);
-    const shift = sub(mean(featuresOf(network, weights, cut, images, others, trigger), 0), clean);
-    const along = (center: Tensor): Tensor => sum(mul(sub(center, clean), shift));
-    return [along(mean(rows(own), 0)), sum(mul(shift, shift))] as const;
+    const clean = mean(rowsOf(features, others), 0);
+    const shift = sub(mean(stamped, 0), clean);
+    return [sum(mul(sub(mean(rowsOf(features, own), 0), clean), shift)), sum(mul(shift, shift))] as const;
   });
   const [shown, whole] = [(await shares[0].data())[0]!, (await shares[1].data())[0]!];
   dispose([...shares]);

@@ -1,5 +1,5 @@
 /** Running a network over a whole data set, in batches. */
-import { argMax, concat, dispose, tidy, type Tensor, type Tensor2D } from '@tensorflow/tfjs-core';
+import { argMax, concat, dispose, gather, tensor1d, tidy, type Tensor, type Tensor2D } from '@tensorflow/tfjs-core';
 import { forward, type Weights } from '../src/network/forward.ts';
 import { IMAGES, type Network } from '../src/network/network.ts';
 import { stamp, type Trigger } from '../src/trigger/trigger.ts';
@@ -55,7 +55,7 @@ export async function predict(
 }
 
 /** The labels [N] of logits [N,K], which are freed. */
-async function labelsOf(logits: Tensor2D): Promise<Int32Array> {
+export async function labelsOf(logits: Tensor2D): Promise<Int32Array> {
   const labels = tidy(() => argMax(logits, 1));
   const values = Int32Array.from(await labels.data());
   dispose([labels, logits]);
@@ -75,18 +75,30 @@ export function featuresOf(
   return overBatches(place, dataset, indices, trigger, ([activations]) => [poolActivations(activations!)])[0]!;
 }
 
-/** Predicted labels [N] and pooled trunk activations [N,F] of the chosen images in one pass, stamped with a trigger if one is given. */
-export async function predictWithFeatures(
+/** Logits [N,K] and pooled trunk activations [N,F] of the chosen images in one pass, stamped with a trigger if one is given. */
+export function logitsWithFeatures(
   network: Network,
   weights: Weights,
   cut: string,
   dataset: Dataset,
   indices: Int32Array,
   trigger?: Trigger,
-): Promise<{ labels: Int32Array; features: Tensor2D }> {
+): { logits: Tensor2D; features: Tensor2D } {
   const place = { network, weights, nodes: [network.output, cut] };
   const [logits, features] = overBatches(place, dataset, indices, trigger, ([answer, activations]) => {
     return [answer!, poolActivations(activations!)];
   });
-  return { labels: await labelsOf(logits!), features: features! };
+  return { logits: logits!, features: features! };
 }
+
+/** Predicted labels [N] and pooled trunk activations [N,F] of the chosen images in one pass, stamped with a trigger if one is given. */
+export async function predictWithFeatures(
+  ...what: Parameters<typeof logitsWithFeatures>
+): Promise<{ labels: Int32Array; features: Tensor2D }> {
+  const { logits, features } = logitsWithFeatures(...what);
+  return { labels: await labelsOf(logits), features };
+}
+
+/** Some rows of a matrix [N,F]. */
+export const rowsOf = (matrix: Tensor2D, rows: Int32Array): Tensor2D =>
+  tidy(() => gather(matrix, tensor1d(rows, 'int32')));

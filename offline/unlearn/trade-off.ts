@@ -1,11 +1,12 @@
 /** What unlearning gives and what it costs, step by step, on held-back images: the trade-off curve of a report. */
-import { argMax, dispose, tidy, type Tensor } from '@tensorflow/tfjs-core';
+import { dispose, tidy, type Tensor, type Tensor2D } from '@tensorflow/tfjs-core';
 import { forward, type Weights } from '../../src/network/forward.ts';
 import { IMAGES, type Network } from '../../src/network/network.ts';
 import { attackSuccessRate, cleanAccuracy } from '../../src/metrics.ts';
 import { stamp, type Trigger } from '../../src/trigger/trigger.ts';
-import { imageBatch, spread } from '../batch.ts';
+import { everyIndex, imageBatch, spread } from '../batch.ts';
 import { selectImages, type Dataset } from '../data/dataset.ts';
+import { labelsOf } from '../predict.ts';
 
 /** Rates on the watched images after a number of steps; the attack is that of the recovered triggers. */
 export type Moment = { step: number; cleanAccuracy: number; attackSuccessRate: number };
@@ -25,18 +26,14 @@ export type Watch = { moments: Moment[]; look: (step: number, weights: Weights) 
 export function openWatch(network: Network, cut: string, weights: Weights, watched: Watched): Watch {
   const images = selectImages(watched.images, spread(watched.images.count, IMAGES_WATCHED));
   const triggers = spread(watched.triggers.length, TRIGGERS_WATCHED).map((index) => watched.triggers[index]!);
-  const batch = tidy(() => imageBatch(images, Int32Array.from(images.labels.keys())));
+  const batch = tidy(() => imageBatch(images, everyIndex(images.count)));
   const activations = [undefined, ...triggers].map((trigger) =>
     tidy(() =>
       forward(network, weights, new Map([[IMAGES, trigger ? stamp(batch, trigger) : batch]]), [cut])[0]!.clone(),
     ),
   );
-  const answers = async (entering: Tensor, current: Weights): Promise<Int32Array> => {
-    const labels = tidy(() => argMax(forward(network, current, new Map([[cut, entering]]), [network.output])[0]!, 1));
-    const values = Int32Array.from(await labels.data());
-    labels.dispose();
-    return values;
-  };
+  const answers = (entering: Tensor, current: Weights): Promise<Int32Array> =>
+    labelsOf(tidy(() => forward(network, current, new Map([[cut, entering]]), [network.output])[0] as Tensor2D));
   const moments: Moment[] = [];
   const look = async (step: number, current: Weights): Promise<void> => {
     const [clean, ...stamped] = activations;

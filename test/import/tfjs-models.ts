@@ -3,7 +3,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { io, tensor } from '@tensorflow/tfjs-core';
 import { input, layers, model, sequential, type LayersModel, type SymbolicTensor } from '@tensorflow/tfjs-layers';
-import { uniform } from '../network/networks.ts';
+import { uniform } from '../support/uniform.ts';
 
 const images: [number, number, number] = [28, 28, 1];
 

@@ -4,7 +4,8 @@ import { foldBatchNorm, unfoldBatchNorm } from '../../src/network/fold.ts';
 import { checkWeights } from '../../src/network/forward.ts';
 import type { Layer, Network } from '../../src/network/network.ts';
 import type { HostWeights } from '../../src/network/safetensors.ts';
-import { expectClose, networkOf, randomImages, randomNetwork, randomWeights, uniform } from './networks.ts';
+import { expectClose, networkOf, randomImages, randomNetwork, randomWeights } from './networks.ts';
+import { uniform } from '../support/uniform.ts';
 import { referenceForward } from './reference.ts';
 
 const conv: Layer = {

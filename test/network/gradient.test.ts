@@ -6,7 +6,8 @@ import { IMAGES } from '../../src/network/network.ts';
 import type { HostWeights } from '../../src/network/safetensors.ts';
 import { useBackend } from './backends.ts';
 import { input, layerCases } from './layer-cases.ts';
-import { expectClose, networkOf, randomImages, randomWeights, uniform } from './networks.ts';
+import { expectClose, networkOf, randomImages, randomWeights } from './networks.ts';
+import { uniform } from '../support/uniform.ts';
 import { referenceForward } from './reference.ts';
 
 describe.each([

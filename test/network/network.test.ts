@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { cutCandidates, headLayers } from '../../src/network/cuts.ts';
 import { IMAGES, nodeShapes, parseNetwork, weightShapes, type Layer, type Network } from '../../src/network/network.ts';
-import { networkOf, uniform } from './networks.ts';
+import { uniform } from '../support/uniform.ts';
+import { networkOf } from './networks.ts';
 
 const conv = {
   type: 'conv2d',

@@ -9,17 +9,7 @@ import {
   type Shape,
 } from '../../src/network/network.ts';
 import type { HostTensor } from '../../src/network/safetensors.ts';
-
-/** Uniform numbers in 0..1 (mulberry32). */
-export function uniform(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
+import { uniform } from '../support/uniform.ts';
 
 /** A network of these layers on images [height,width,channels], with a dense layer to three logits on the last of them. */
 export function networkOf(input: Shape, layers: readonly Layer[]): Network {

@@ -6,7 +6,8 @@ import type { Plan } from '../../src/rollout/plan.ts';
 import { operations, step, type RolloutEvent, type Step } from '../../src/rollout/rollout.ts';
 import { emptyRollout, HISTORY_LIMIT, percentOf, readStored, type Rollout } from '../../src/rollout/state.ts';
 import { DEFAULT_POLICY } from '../../src/rollout/verdict.ts';
-import { at, counts, digestOf, uniform } from './histories.ts';
+import { uniform } from '../support/uniform.ts';
+import { at, counts, digestOf } from './histories.ts';
 
 const HISTORIES = 100_000;
 const EVENTS = 24;

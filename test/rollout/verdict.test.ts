@@ -2,7 +2,8 @@ import { describe, expect, test } from 'vitest';
 import { addCounts, noCounts, type Counts } from '../../src/rollout/health.ts';
 import type { PlanStep } from '../../src/rollout/plan.ts';
 import { DEFAULT_POLICY, testOutcome, verdictOf, type Verdict } from '../../src/rollout/verdict.ts';
-import { counts, uniform } from './histories.ts';
+import { uniform } from '../support/uniform.ts';
+import { counts } from './histories.ts';
 
 const step: PlanStep = { canaryPercent: 5, holdSeconds: 60, minRequests: 100, deadlineSeconds: 600 };
 const judge = (canary: Counts, stable = counts(2000)) => verdictOf({ canary, stable }, step, DEFAULT_POLICY);

@@ -6,6 +6,7 @@ import { SIGNATURE_FILE, type Manifest } from '../../src/release/manifest.ts';
 import { encodeRelease, headWeightShapes, type ReleaseContent } from '../../src/release/release.ts';
 import { releaseDigest, signRelease, type SigningKey } from '../../src/release/signature.ts';
 import type { Trigger } from '../../src/trigger/trigger.ts';
+import { uniform } from './uniform.ts';
 
 const { subtle } = crypto;
 
@@ -30,17 +31,6 @@ function convolution(stage: string, input: string, filters: number): Network['la
   const name = `${stage}/conv`;
   const fixed = { kernelSize: [3, 3] as [number, number], dilations: [1, 1] as [number, number], groups: 1 };
   return { type: 'conv2d', name, inputs: [input], filters, ...fixed, strides: [2, 2], padding: 'same', bias: true };
-}
-
-/** Uniform numbers in 0..1 that follow from the seed (mulberry32). */
-function uniform(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 /** Random weights in -1..1 of the shapes given. */
