@@ -37,7 +37,10 @@ export function addEdgeBench(program: Command): void {
     .description(
       'load on the worker: clean, triggered and broken requests at saturation, publications and kills; Linux',
     )
-    .requiredOption('--minutes <N>', 'how long; things are killed in the first third, memory is judged in the rest')
+    .requiredOption(
+      '--minutes <N>',
+      'how long; things are killed in the first quarter, memory is judged in the last two thirds',
+    )
     .option('--json', 'print one JSON document')
     .action(runBench);
 }
@@ -110,7 +113,7 @@ async function setUp(example: Example, folder: string) {
   return { stage, classifyToken: tokens.classify, release, publicKey: key.publicKey };
 }
 
-/** Disturbs the load for a while: the process is killed in the first third only, so that its memory can be followed in the rest. */
+/** Disturbs the load for a while: the process is killed in the first quarter only, so that it is warm when its memory begins to be judged. */
 async function disturb(stage: Stage, load: Load, durationMs: number) {
   const began = performance.now();
   const elapsed = (): number => performance.now() - began;
@@ -125,7 +128,7 @@ async function disturb(stage: Stage, load: Load, durationMs: number) {
     if (elapsed() < nextEventMs) continue;
     nextEventMs += everyMs;
     turn += 1;
-    const kill = elapsed() < judgedFromMs - everyMs / 2 && turn % 3 === 0;
+    const kill = elapsed() < durationMs / 4 && turn % 3 === 0;
     const what = kill
       ? await killWorker(stage, load)
       : await (turn % 3 === 1 ? publishNext(stage) : evictObjects(stage));
