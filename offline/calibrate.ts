@@ -21,6 +21,8 @@ const CONFIDENCE = 0.95;
 const STEPS = 120;
 const LEARNING_RATE = 0.1;
 const SHRINKAGE = 1e-2;
+/** Fewer images than this are stamped with two triggers each. */
+const FEW_IMAGES = 1500;
 
 export type Probe = { weights: Float32Array; bias: number };
 
@@ -86,7 +88,7 @@ export function thresholdOf(scores: Float32Array, falsePositiveRate: number): Om
 
 type Stamped = { features: tf.Tensor2D; sources: Int32Array };
 
-/** Features of every image that is not of the target label, twice, each time stamped with a trigger drawn from the pool. */
+/** Features of every image that is not of the target label, twice if these are few, each time stamped with a trigger drawn from the pool. */
 function stampedFeatures(
   { network, cut, images, seed }: CalibrationInput,
   weights: ReadonlyMap<string, tf.Tensor>,
@@ -96,7 +98,8 @@ function stampedFeatures(
   const random = randomSource(seed, purpose);
   const others = indicesWithout(images, pool[0]!.targetLabel);
   const groups: number[][] = pool.map(() => []);
-  for (const image of [...others, ...others]) groups[random.integer(pool.length)]!.push(image);
+  const stamped = others.length < FEW_IMAGES ? [...others, ...others] : others;
+  for (const image of stamped) groups[random.integer(pool.length)]!.push(image);
   const used = groups.flatMap((group, index) => (group.length ? [{ group, trigger: pool[index]! }] : []));
   const features = tf.tidy(() =>
     tf.concat(

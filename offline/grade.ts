@@ -15,7 +15,8 @@ import type { Trigger } from '../src/trigger/trigger.ts';
 import { everyIndex, indicesWithout } from './batch.ts';
 import type { Dataset } from './data/dataset.ts';
 import { logitsWithFeatures, rowsOf } from './predict.ts';
-import type { Measured, Recovery } from './recover/screening.ts';
+import { measuringImages, type Measured } from './recover/measure.ts';
+import type { Recovery } from './recover/screening.ts';
 import { margins } from './recover/strengthen.ts';
 import { distinctCuts } from './unlearn/cut.ts';
 
@@ -46,10 +47,11 @@ export function backdoorLimit(weighed: Iterable<Evidence>): number {
 
 /** What speaks for a backdoor, for each label that has triggers, measured on held-back images. */
 export async function weighTriggers(
-  { network, weights: host, split: { heldBack } }: Recovery,
+  { network, weights: host, split }: Recovery,
   triggers: readonly Measured[],
 ): Promise<Map<number, Evidence>> {
   const weights = toDevice(host);
+  const heldBack = measuringImages(split.heldBack);
   // A network that cannot be parted has no trunk in which anything could resemble anything.
   const cut = distinctCuts(network)[0];
   const see = (indices: Int32Array, trigger?: Trigger) =>

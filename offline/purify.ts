@@ -1,8 +1,8 @@
 /** Purifying: scan, climb the staircase, choose the cut, unlearn the backdoors, calibrate the guard, judge the gate. */
 import { toDevice } from '../src/network/forward.ts';
-import { attackSuccessRate, cleanAccuracy, estimateRate, perLabelRecall } from '../src/metrics.ts';
+import { cleanAccuracy, estimateRate, perLabelRecall } from '../src/metrics.ts';
 import type { HostWeights } from '../src/network/safetensors.ts';
-import { judgeGate, type FreshRecovery } from '../src/release/gate.ts';
+import { judgeGate, type StrongestHit } from '../src/release/gate.ts';
 import type { Guard } from '../src/release/guard.ts';
 import type { Manifest, Source } from '../src/release/manifest.ts';
 import { headWeightShapes, type ReleaseContent } from '../src/release/release.ts';
@@ -11,9 +11,18 @@ import { calibrate } from './calibrate.ts';
 import { digestDataset, type Dataset } from './data/dataset.ts';
 import { digestModel, type Model } from './model.ts';
 import { predict } from './predict.ts';
-import { CONFIRMED_HIT_RATE } from './recover/pool.ts';
-import { measureTriggers, searchLabels, type Measured, type Recovery } from './recover/screening.ts';
-import { climbBackdoors, investigate, type Finding, type Scan, type ScanOptions } from './scan.ts';
+import { freshEvidence } from './recover/fresh.ts';
+import { labelHitRates, measuringImages, type Measured } from './recover/measure.ts';
+import { screenAll, type Recovery } from './recover/screening.ts';
+import {
+  climbBackdoors,
+  investigate,
+  summarize,
+  type Finding,
+  type LabelScreening,
+  type Scan,
+  type ScanOptions,
+} from './scan.ts';
 import { chooseCut, unlearn, type CutInput } from './unlearn/cut.ts';
 import type { Moment } from './unlearn/trade-off.ts';
 
@@ -27,21 +36,22 @@ export type PurifyOptions = ScanOptions & {
   now: Date;
 };
 
-/** `nothing-found`: no backdoor, the model stays as it is. `gate-failed`: no release may be written. */
+/**
+ * `screenings` of a purified model are those with a new seed; those of the victim are in `scan`. `nothing-found`: no backdoor, the model stays as it is. `gate-failed`: no release may be written.
+ */
 export type Purified =
   | { outcome: 'nothing-found'; scan: Scan }
   | { outcome: 'gate-failed'; scan: Scan; failures: string[] }
-  | { outcome: 'purified'; scan: Scan; content: ReleaseContent; tradeOff: Moment[] };
+  | { outcome: 'purified'; scan: Scan; content: ReleaseContent; tradeOff: Moment[]; screenings: LabelScreening[] };
 
 type Metrics = Manifest['metrics']['victim'];
 
 /** Added to the seed of the recovery that proves the purified model, so that it starts from other points. */
 const FRESH_SEED = 1_000_003;
-/** A fresh trigger counts as the old one if it works and is smaller than this many times the victim's smallest of its form. */
-const STILL_THERE = 1.5;
 const LIFETIME_DAYS = 365;
 const DAY_MS = 86_400_000;
-const TOOL = 'trigger-guard 0.1.0';
+/** What a manifest says that it was made with. */
+export const TOOL = 'trigger-guard 0.1.0';
 
 /** Purifies a model with clean images (U8, fitted to the network by `checkDataset`). */
 export async function purify(model: Model, images: Dataset, options: PurifyOptions): Promise<Purified> {
@@ -63,17 +73,31 @@ export async function purify(model: Model, images: Dataset, options: PurifyOptio
           unlearn(cutInput, 'ascent', trial.cut, report),
         );
   const { cut } = trial;
-  const fresh = await progress.stage('recover', 'once more, with a new seed', (report) =>
-    searchLabels({ ...recovery, weights, seed: seed + FRESH_SEED }, [...pools.keys()], report),
+  const fresh = await progress.stage('screen', 'all labels once more, with a new seed', (report) =>
+    screenAll({ ...recovery, weights, seed: seed + FRESH_SEED }, report, [...pools.keys()]),
   );
+  const before = [...pools.values()].flat();
+  const hitRates = await progress.stage('measure', 'the recovered triggers on the purified model', () =>
+    labelHitRates(
+      { ...recovery, weights },
+      recovery.split.heldBack,
+      before.map(({ trigger }) => trigger),
+    ),
+  );
+  const after = before.map((item, index) => ({ ...item, hitRate: hitRates[index]![item.trigger.targetLabel]! }));
   const guard = await progress.stage('calibrate', `probe behind ${cut}`, () =>
-    makeGuard(recovery, weights, cut, images, pools, options.falsePositiveRate),
+    makeGuard(recovery, weights, cut, images, pools, after, options.falsePositiveRate),
   );
   const metrics = {
-    victim: await measure(recovery, victim.weights, pools),
-    purified: await measure(recovery, weights, pools),
+    victim: await measure(recovery, victim.weights, before),
+    purified: await measure(recovery, weights, after),
   };
-  const gate = judgeGate(metrics.victim, metrics.purified, freshEvidence(pools, fresh));
+  const found = freshEvidence(
+    pools,
+    fresh.flatMap(({ labels }) => labels),
+    scan.screenings,
+  );
+  const gate = judgeGate(metrics.victim, metrics.purified, strongestHit(hitRates), found);
   if (!gate.passed && !force) return { outcome: 'gate-failed', scan, failures: gate.failures };
   const manifest: Manifest = {
     schemaVersion: 1,
@@ -102,69 +126,54 @@ export async function purify(model: Model, images: Dataset, options: PurifyOptio
     scan: { ...scan, findings },
     content: { manifest, weights, victimHead, guard },
     tradeOff,
+    screenings: fresh.map(summarize),
   };
 }
 
-/** Whether a fresh recovery found the old trigger again, label by label. */
-function freshEvidence(pools: ReadonlyMap<number, readonly Measured[]>, fresh: readonly Measured[]): FreshRecovery[] {
-  return [...pools].map(([targetLabel, pool]) => {
-    const sentences = ['blend', 'additive'].flatMap((kind) => {
-      const least = (from: readonly Measured[]): Measured | undefined =>
-        from
-          .filter(({ trigger, hitRate }) => {
-            return trigger.kind === kind && trigger.targetLabel === targetLabel && hitRate >= CONFIRMED_HIT_RATE;
-          })
-          .reduce<Measured | undefined>((best, item) => (best && best.norm <= item.norm ? best : item), undefined);
-      const [before, after] = [least(pool), least(fresh)];
-      if (!before || !after || after.norm >= STILL_THERE * before.norm) return [];
-      const rate = `${(100 * after.hitRate).toFixed(0)} %`;
-      return [`${kind} of norm ${after.norm.toFixed(1)} works on ${rate} (the victim's: ${before.norm.toFixed(1)})`];
-    });
-    return { targetLabel, found: sentences.length > 0, evidence: sentences.join('; ') || 'nothing as small' };
-  });
+/** The label that got the largest share of images under any trigger, from shares [trigger][label]. */
+function strongestHit(hitRates: readonly (readonly number[])[]): StrongestHit {
+  return hitRates
+    .flatMap((rates) => rates.map((rate, label) => ({ label, rate })))
+    .reduce((worst, item) => (item.rate > worst.rate ? item : worst));
 }
 
-/** Clean accuracy, success of the recovered triggers and recall of their labels on held-back images. */
+/** Clean accuracy and recall of the unlearned labels on held-back images, and how often the recovered triggers work. */
 async function measure(
-  { network, split }: Recovery,
+  { network, split: { heldBack } }: Recovery,
   host: HostWeights,
-  pools: ReadonlyMap<number, readonly Measured[]>,
+  triggers: readonly Measured[],
 ): Promise<Metrics> {
-  const { heldBack } = split;
   const weights = toDevice(host);
-  const indices = everyIndex(heldBack.count);
-  const predicted = await predict(network, weights, heldBack, indices);
-  let hits = 0;
-  let total = 0;
-  for (const { trigger } of [...pools.values()].flat()) {
-    const answers = await predict(network, weights, heldBack, indices, trigger);
-    const { rate, sampleSize } = attackSuccessRate(answers, heldBack.labels, trigger.targetLabel);
-    hits += Math.round(rate * sampleSize);
-    total += sampleSize;
-  }
+  const predicted = await predict(network, weights, heldBack, everyIndex(heldBack.count));
   weights.forEach((tensor) => tensor.dispose());
+  const { labels } = measuringImages(heldBack);
+  const tries = triggers.map(({ trigger, hitRate }) => {
+    const count = labels.filter((label) => label !== trigger.targetLabel).length;
+    return { count, hits: Math.round(hitRate * count) };
+  });
+  const total = (of: 'count' | 'hits'): number => tries.reduce((sum, item) => sum + item[of], 0);
   const recalls = perLabelRecall(predicted, heldBack.labels, network.labelNames.length);
+  const targets = [...new Set(triggers.map(({ trigger }) => trigger.targetLabel))];
   return {
     cleanAccuracy: cleanAccuracy(predicted, heldBack.labels),
-    recoveredAttackSuccessRate: estimateRate(hits, total),
-    targetRecall: [...pools.keys()].map((label) => ({ label, recall: recalls[label] ?? estimateRate(0, 0) })),
+    recoveredAttackSuccessRate: estimateRate(total('hits'), total('count')),
+    targetRecall: targets.map((label) => ({ label, recall: recalls[label] ?? estimateRate(0, 0) })),
   };
 }
 
 async function makeGuard(
-  { network, seed, weights: victimWeights, split }: Recovery,
+  { network, seed }: Recovery,
   weights: HostWeights,
   cut: string,
   images: Dataset,
   pools: ReadonlyMap<number, readonly Measured[]>,
+  purified: readonly Measured[],
   falsePositiveRate: number,
 ): Promise<Guard> {
   const triggers = [...pools.values()].map((pool) => pool.map(({ trigger }) => trigger));
   const input = { network, weights, cut, images, pools: triggers, falsePositiveRate, seed };
   const { probes, scores, threshold, falsePositiveBound } = await calibrate(input);
-  const shown = triggers.map((pool) => pool[0]!);
-  const before = await measureTriggers(network, victimWeights, split.heldBack, shown);
-  const after = await measureTriggers(network, weights, split.heldBack, shown);
+  const shown = [...pools.values()].map((pool) => pool[0]!);
   const features = probes[0]!.weights.length;
   const count = probes.length;
   return {
@@ -173,12 +182,13 @@ async function makeGuard(
       falsePositiveRate,
       threshold,
       falsePositiveBound,
-      triggers: shown.map(({ kind, targetLabel }, index) => {
-        const rates = { victimHitRate: before[index]!.hitRate, purifiedHitRate: after[index]!.hitRate };
-        return { id: `label-${targetLabel}`, kind, targetLabel, ...rates };
+      triggers: shown.map(({ trigger, hitRate }) => {
+        const { kind, targetLabel } = trigger;
+        const purifiedHitRate = purified.find((item) => item.trigger === trigger)!.hitRate;
+        return { id: `label-${targetLabel}`, kind, targetLabel, victimHitRate: hitRate, purifiedHitRate };
       }),
     },
-    triggers: shown,
+    triggers: shown.map(({ trigger }) => trigger),
     probeWeights: Float32Array.from({ length: features * count }, (_, index) => {
       return probes[index % count]!.weights[Math.floor(index / count)]!;
     }),

@@ -8,12 +8,12 @@ import { runReportedJobs } from './jobs.ts';
 import type { Model } from './model.ts';
 import type { Progress, Report } from './progress.ts';
 import { climbStaircases, confirmed, CONFIRMED_HIT_RATE } from './recover/pool.ts';
+import { measureTriggers, type Measured } from './recover/measure.ts';
 import {
-  measureTriggers,
+  REMARKABLE_INDEX,
   screenAll,
   searchLabels,
   splitClean,
-  type Measured,
   type Recovery,
   type Screening,
 } from './recover/screening.ts';
@@ -44,11 +44,6 @@ export type Scan = {
 
 export type ScanOptions = { engine: Engine; seed: number; progress: Progress };
 
-/**
- * How many spreads below the median a label's norm must lie to be remarkable. The smallest of each form is looked into all
- * the same, but is a finding only if it convinces like a backdoor.
- */
-const REMARKABLE_INDEX = 1.5;
 const MOST_SUSPECTS = 3;
 const STRENGTHEN_STEPS = 100;
 const STRENGTHEN = new URL('./recover/strengthen.ts', import.meta.url);
@@ -92,7 +87,7 @@ export async function investigate(
     const finding = gradeLabel(label, pool, screenings, evidence.get(label)!, limit);
     return finding ? [{ ...finding, pool: withStrengthened(pool, strengthened) }] : [];
   });
-  return { scan: { findings, screenings: screenings.map(summary), limits: LIMITS }, victim, recovery };
+  return { scan: { findings, screenings: screenings.map(summarize), limits: LIMITS }, victim, recovery };
 }
 
 /** The pools of the labels that were graded backdoors, with what their staircases gave; empty if there are none. */
@@ -126,16 +121,17 @@ const smallestOfForm = (pools: ReadonlyMap<number, readonly Measured[]>): Measur
   );
 
 async function strengthenPools(
-  { network, weights, split, seed, engine }: Recovery,
+  recovery: Recovery,
   pools: ReadonlyMap<number, readonly Measured[]>,
   report: Report,
 ): Promise<Measured[]> {
+  const { network, weights, split, seed, engine } = recovery;
   const starts = smallestOfForm(pools).map(({ trigger }) => trigger);
   const jobs = [...Map.groupBy(starts, ({ kind }) => kind).values()].map((triggers): StrengthenInput => {
     return { network, weights, images: split.learn, triggers, steps: STRENGTHEN_STEPS, seed };
   });
   const triggers = await runReportedJobs<StrengthenInput, Trigger[]>(STRENGTHEN, jobs, { engine, report });
-  return measureTriggers(network, weights, split.heldBack, triggers.flat());
+  return measureTriggers(recovery, split.heldBack, triggers.flat());
 }
 
 function gradeLabel(
@@ -169,7 +165,8 @@ function withStrengthened(pool: readonly Measured[], strengthened: readonly Meas
   return [...pool, ...own].toSorted((a, b) => a.norm - b.norm);
 }
 
-function summary({ kind, labels }: Screening): LabelScreening {
+/** A screening without its triggers. */
+export function summarize({ kind, labels }: Screening): LabelScreening {
   return {
     kind,
     norms: labels.map(({ norm }) => norm),

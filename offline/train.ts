@@ -1,12 +1,17 @@
 /** The training loop that victims and purified heads share: cross-entropy by stochastic gradient descent with momentum. */
 import {
   add,
+  addN,
   clone,
   dispose,
+  div,
   logSoftmax,
   mean,
+  minimum,
   mul,
   neg,
+  sqrt,
+  square,
   sum,
   tidy,
   variable,
@@ -40,6 +45,8 @@ export type Descent = {
   peakLearningRate: number;
   /** The loss of one step; called inside a tidy scope, its tensors are freed after the step. */
   loss: (step: number) => Scalar;
+  /** Gradients whose norm over all variables is larger are scaled down to it (Pascanu et al., arXiv 1211.5063). */
+  largestNorm?: number;
   /** Each step also takes this share of the learning rate off every weight. */
   weightDecay?: number;
   /** Where an earlier run stopped: the first step that is left, and the momentum [one a variable] it had. */
@@ -49,7 +56,7 @@ export type Descent = {
 
 /** Minimises a loss with SGD, momentum 0.9 and a one-cycle learning rate; yields to the event loop so that a signal can stop it. */
 export async function descend(descent: Descent): Promise<void> {
-  const { variables, steps, peakLearningRate, loss, weightDecay = 0, from, afterStep } = descent;
+  const { variables, steps, peakLearningRate, loss, largestNorm, weightDecay = 0, from, afterStep } = descent;
   const momentum = variables.map((value, index) =>
     tidy(() => variable(from ? clone(from.momentum[index]!) : zerosLike(value), false)),
   );
@@ -57,9 +64,11 @@ export async function descend(descent: Descent): Promise<void> {
     const rate = oneCycle(step, steps, peakLearningRate);
     tidy(() => {
       const { grads } = variableGrads(() => loss(step), [...variables]);
+      const scale = largestNorm === undefined ? undefined : scaleTo(largestNorm, Object.values(grads));
       variables.forEach((value, index) => {
-        const found = grads[value.name];
-        if (!found) return;
+        const raw = grads[value.name];
+        if (!raw) return;
+        const found = scale ? mul(raw, scale) : raw;
         const gradient = weightDecay ? add(found, mul(value, weightDecay)) : found;
         momentum[index]!.assign(add(mul(MOMENTUM, momentum[index]!), gradient));
         value.assign(add(mul(-rate, momentum[index]!), value));
@@ -69,6 +78,12 @@ export async function descend(descent: Descent): Promise<void> {
     if (step % 20 === 19) await new Promise((resolve) => setImmediate(resolve));
   }
   dispose(momentum);
+}
+
+/** The factor that takes the norm over all gradients down to the largest allowed one. */
+function scaleTo(largestNorm: number, gradients: readonly Tensor[]): Tensor {
+  const squares = gradients.map((gradient) => sum(square(gradient)));
+  return minimum(1, div(largestNorm, sqrt(add(addN(squares), 1e-12))));
 }
 
 /** Trainable copies of weights, by name. */

@@ -112,6 +112,27 @@ describe('descending', () => {
     }
   });
 
+  test('takes no step by a gradient that is longer than allowed, however long it is, and leaves shorter ones as they are', async () => {
+    const [x, y] = [tf.variable(tf.scalar(300)), tf.variable(tf.scalar(-400))];
+    const path: [number, number][] = [];
+    const afterStep = (): void => void path.push([x.dataSync()[0]!, y.dataSync()[0]!]);
+    const loss = (): tf.Scalar => tf.mul(0.5, tf.add(tf.square(x), tf.square(y)));
+    const limits = { steps: 30, peakLearningRate: 100, largestNorm: 1 };
+    await descend({ variables: [x, y], ...limits, loss, afterStep });
+    let [values, velocities] = [
+      [300, -400],
+      [0, 0],
+    ];
+    for (let step = 0; step < 30; step++) {
+      const factor = Math.min(1, 1 / Math.hypot(...values));
+      velocities = velocities.map((velocity, index) => 0.9 * velocity + factor * values[index]!);
+      values = values.map((value, index) => value - oneCycle(step, 30, 100) * velocities[index]!);
+      values.forEach((value, index) => {
+        expect(Math.abs(path[step]![index]! - value)).toBeLessThan(1e-3 * Math.max(1, Math.abs(value)));
+      });
+    }
+  });
+
   test('goes on from the step and the momentum of an earlier run, to the same weights', async () => {
     const loss = (x: tf.Variable) => (step: number) => tf.square<tf.Scalar>(tf.sub(x, step));
     const run = { steps: 12, peakLearningRate: 0.1 };

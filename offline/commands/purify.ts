@@ -8,19 +8,19 @@ import { adoptLabelNames, openModel, type OpenedModel } from '../import/open.ts'
 import { placeOfModel, writeBack } from '../import/write-back.ts';
 import { loadOrCreateKey } from '../keys.ts';
 import { digestModel, type Model } from '../model.ts';
-import { showProgress } from '../progress.ts';
 import { purify, type Purified } from '../purify.ts';
 import { writeRelease } from '../release.ts';
-import { formatRelease, releaseJson } from '../report/purified.ts';
+import { formatRelease, releaseJson, smallestTriggers } from '../report/purified.ts';
 import { formatScan, scanJson } from '../report/scanned.ts';
 import { list } from '../report/text.ts';
 import { addInputFlags, engine, flag, givenInput, inputFlags, MODEL, parseFlags, seed, share } from './flags.ts';
 import { accept, EXIT, print, Stop } from './outcome.ts';
-import { defaultKeyFile, expectPlace, expectSight, readImages, say, startEngine } from './setup.ts';
+import { defaultKeyFile, expectPlace, readClean, say, seeClean, showWork, startEngine } from './setup.ts';
 
 const unlearning = ['late', 'ascent'] as const;
 const schema = z.object({
   clean: z.string(),
+  unlabelled: flag,
   out: z.string(),
   seed,
   engine,
@@ -29,6 +29,7 @@ const schema = z.object({
   key: z.string().optional(),
   force: flag,
   report: z.string().optional(),
+  work: z.string().optional(),
   json: flag,
   ...inputFlags,
 });
@@ -40,6 +41,7 @@ export function addPurify(program: Command): void {
     .description('recover the triggers of a model, unlearn them, and write a signed release that watches for them')
     .argument('<MODEL>', MODEL)
     .requiredOption('--clean <DATA>', 'clean images of every label')
+    .option('--unlabelled', "the clean images have no labels: the model's own answers stand for them")
     .requiredOption('--out <DIR>', 'new or empty directory for the release; the model in its own form goes beside it')
     .option('--seed <N>', 'makes the run repeatable on one engine', '1')
     .option('--engine <NAME>', 'auto, wasm or webgpu', 'auto')
@@ -48,6 +50,7 @@ export function addPurify(program: Command): void {
     .option('--key <FILE>', 'signing key, made on first use (default: $TRIGGER_GUARD_KEY or the user configuration)')
     .option('--force', 'write the release even if it fails its gate; its manifest says so')
     .option('--report <DIR>', 'new or empty directory for report.html and report.json')
+    .option('--work <DIR>', 'keep finished stages there, so that a run that was stopped goes on when it is repeated')
     .option('--json', 'print one JSON document');
   addInputFlags(command).action(runPurify);
 }
@@ -59,13 +62,14 @@ async function runPurify(path: string, options: unknown): Promise<void> {
   const keyFile = flags.key ?? defaultKeyFile();
   const read = accept(await openModel(path, givenInput(flags), `${keyFile}.pub`));
   await expectPlaceOfModel(read, flags.out);
-  const images = await readImages(flags.clean, read.network, true);
-  const model = adoptLabelNames(read, images);
+  const given = await readClean(flags.clean, flags.unlabelled, read.network);
+  const model = adoptLabelNames(read, given);
   const key = await signingKey(keyFile);
   const opened = await startEngine(flags.engine);
-  await expectSight(model, images);
+  const images = await seeClean(model, given, flags.unlabelled);
   const { unlearn, falsePositiveRate, force } = flags;
-  const progress = showProgress(process.stderr);
+  const depends = [flags.seed, opened.kind, unlearn, falsePositiveRate];
+  const progress = showWork(flags.work, model, images, depends);
   const { source } = model;
   const how = {
     engine: opened,
@@ -134,14 +138,17 @@ function purifiedJson(purified: Purified, model: Model, release: Written | undef
   const shared = { outcome, ...scanJson(scan, model.network.labelNames) };
   if (outcome === 'nothing-found') return { ...shared, victimDigest: digestModel(model) };
   if (outcome === 'gate-failed') return { ...shared, failures: purified.failures };
-  const { content, tradeOff } = purified;
-  return { ...shared, ...release, ...releaseJson(content), tradeOff };
+  const { content, tradeOff, screenings } = purified;
+  const smallest = { before: smallestTriggers(scan.screenings), after: smallestTriggers(screenings) };
+  return { ...shared, ...release, ...releaseJson(content), smallestTriggers: smallest, tradeOff };
 }
 
 function formatPurified(purified: Purified, model: Model, written: Written | undefined): string {
   const scanned = formatScan(purified.scan, model.network.labelNames);
   if (purified.outcome === 'purified') {
-    return `${scanned}\n\n${formatRelease(purified.content)}\n\n${written ? formatWritten(written) : ''}`;
+    const { content, scan, screenings } = purified;
+    const release = formatRelease(content, scan.screenings, screenings);
+    return `${scanned}\n\n${release}\n\n${written ? formatWritten(written) : ''}`;
   }
   if (purified.outcome === 'gate-failed') {
     return `${scanned}\n\nThe gate failed, no release was written (--force would):\n${list(purified.failures)}`;

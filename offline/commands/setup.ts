@@ -2,14 +2,21 @@
 import { readdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { toDevice } from '../../src/network/forward.ts';
 import type { Network } from '../../src/network/network.ts';
-import { checkDataset, type Dataset } from '../data/dataset.ts';
-import { loadDataset } from '../data/load.ts';
+import { everyIndex } from '../batch.ts';
+import { checkDataset, digestDataset, type Dataset } from '../data/dataset.ts';
+import { loadDataset, loadUnlabelled } from '../data/load.ts';
 import { openEngine, type Engine, type EngineChoice } from '../engine/engine.ts';
 import { proveNumerics } from '../engine/numerics.ts';
 import { checkInput } from '../input-check.ts';
 import type { GivenInput } from '../import/imported.ts';
 import { openModel, type OpenedModel } from '../import/open.ts';
+import { digestModel, type Model } from '../model.ts';
+import { predict } from '../predict.ts';
+import { showProgress, type Progress } from '../progress.ts';
+import { TOOL } from '../purify.ts';
+import { resumable } from '../resume.ts';
 import { accept, EXIT, Stop } from './outcome.ts';
 
 /** Says something on stderr, where progress goes too. */
@@ -31,6 +38,29 @@ export async function readImages(path: string, network: Network, requireEveryLab
   return accept(checkDataset(accept(await loadDataset(path)), expected, path));
 }
 
+/** The clean images of a command as given: with labels of every kind, or without any (every label is 0 until `seeClean`). */
+export async function readClean(path: string, unlabelled: boolean, network: Network): Promise<Dataset> {
+  if (!unlabelled) return readImages(path, network, true);
+  const expected = { ...network.input, labelCount: network.labelNames.length, requireEveryLabel: false };
+  return accept(checkDataset(accept(await loadUnlabelled(path)), expected, path));
+}
+
+/**
+ * The clean images as the work takes them. Labelled ones end the command if the model answers them about as by guessing; to others the
+ * model's own answers are given as labels, so that accuracy means agreement with the model as it came. Needs the engine.
+ */
+export async function seeClean(model: OpenedModel, images: Dataset, unlabelled: boolean): Promise<Dataset> {
+  if (!unlabelled) {
+    await expectSight(model, images);
+    return images;
+  }
+  const weights = toDevice(model.weights);
+  const labels = await predict(model.network, weights, images, everyIndex(images.count));
+  weights.forEach((tensor) => tensor.dispose());
+  say(`input   ${images.count} images without labels: the model's own answers stand for them, right or wrong`);
+  return { ...images, labels };
+}
+
 /** Opens the engine and proves its numerics; wrong numbers end the command before they can do harm. */
 export async function startEngine(choice: EngineChoice): Promise<Engine> {
   const opened = await openEngine(choice);
@@ -40,6 +70,21 @@ export async function startEngine(choice: EngineChoice): Promise<Engine> {
   if (!proof.ok) throw new Stop(`the engine computes wrong numbers: ${proof.error}`, EXIT.internalError);
   say(`engine  ${engine.kind} on ${engine.device}, ${engine.threads} ${engine.threads === 1 ? 'thread' : 'threads'}`);
   return engine;
+}
+
+/**
+ * Progress on stderr, whose stages are kept in the folder `work` if there is one. `options` are the values of the flags that
+ * results depend on beside the model and the images.
+ */
+export function showWork(
+  work: string | undefined,
+  model: Model,
+  images: Dataset,
+  options: readonly (string | number)[],
+): Progress {
+  const progress = showProgress(process.stderr);
+  if (work === undefined) return progress;
+  return resumable(progress, work, [TOOL, digestModel(model), digestDataset(images), ...options]);
 }
 
 /** Ends the command if the model answers about as by guessing; says if other input settings would suit it better. Needs the engine. */

@@ -17,18 +17,35 @@ type LabelledImage = { file: string; label: number; image: Image };
  * alpha is dropped. Fails as `loadDataset` says, also on an empty class, files that are no images and images of several sizes.
  */
 export async function loadClassFolders(folder: string): Promise<Result<Dataset>> {
-  const labelNames: string[] = [];
-  for (const name of await visibleNames(folder)) {
-    if ((await stat(path.join(folder, name))).isDirectory()) labelNames.push(name);
-  }
+  const labelNames = await classNames(folder);
   if (!labelNames.length) {
     return failure(
       `${folder}: expected class folders with PNG or JPEG files, or the .bin files of CIFAR; found neither`,
     );
   }
+  const dataset = await loadFolders(folder, labelNames);
+  return dataset.ok ? success({ ...dataset.value, labelNames }) : dataset;
+}
+
+/** Loads the images of a folder, or of the folders in it, as those of class folders; every label is 0. */
+export async function loadImageFolder(folder: string): Promise<Result<Dataset>> {
+  const folders = await classNames(folder);
+  const dataset = await loadFolders(folder, folders.length ? folders : ['.']);
+  return dataset.ok ? success({ ...dataset.value, labels: new Int32Array(dataset.value.count) }) : dataset;
+}
+
+async function classNames(folder: string): Promise<string[]> {
+  const names: string[] = [];
+  for (const name of await visibleNames(folder)) {
+    if ((await stat(path.join(folder, name))).isDirectory()) names.push(name);
+  }
+  return names;
+}
+
+async function loadFolders(folder: string, names: readonly string[]): Promise<Result<Dataset>> {
   const all: LabelledImage[] = [];
   let sizeBytes = 0;
-  for (const [label, name] of labelNames.entries()) {
+  for (const [label, name] of names.entries()) {
     const files = await visibleNames(path.join(folder, name));
     if (!files.length)
       return failure(`${path.join(folder, name)}: empty class: expected PNG or JPEG files, found none`);
@@ -42,8 +59,7 @@ export async function loadClassFolders(folder: string): Promise<Result<Dataset>>
         return failure(`${folder}: expected at most 2 GiB of images together, got more`);
     }
   }
-  const dataset = stackImages(all);
-  return dataset.ok ? success({ ...dataset.value, labelNames }) : dataset;
+  return stackImages(all);
 }
 
 async function visibleNames(folder: string): Promise<string[]> {
@@ -61,7 +77,7 @@ async function loadImage(file: string): Promise<Result<Image>> {
   return image.ok ? image : failure(`${file}: ${image.error}`);
 }
 
-function stackImages(all: LabelledImage[]): Result<Omit<Dataset, 'labelNames'>> {
+function stackImages(all: LabelledImage[]): Result<Dataset> {
   const { height, width } = all[0]!.image;
   const channels = Math.max(...new Set(all.map(({ image }) => image.channels)));
   const size = height * width * channels;
@@ -76,5 +92,5 @@ function stackImages(all: LabelledImage[]): Result<Omit<Dataset, 'labelNames'>> 
     images.set(fitted.value.data, index * size);
   }
   const labels = Int32Array.from(all, ({ label }) => label);
-  return success({ images, labels, count: all.length, height, width, channels });
+  return success({ images, labels, count: all.length, height, width, channels, labelNames: null });
 }

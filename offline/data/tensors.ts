@@ -10,19 +10,12 @@ const namesSchema = z.array(z.string()).min(1);
 
 /** Loads a set from a safetensors file; other tensors and metadata in it are ignored. Fails as `loadDataset` says. */
 export async function loadTensors(path: string): Promise<Result<Dataset>> {
-  const bytes = await readDataFile(path);
-  if (!bytes.ok) return bytes;
-  const file = decodeSafetensors(bytes.value);
-  if (!file.ok) return failure(`${path}: ${file.error}`);
-  const { tensors, metadata } = file.value;
-  const images = tensors.get('images');
-  if (images?.dtype !== 'U8' || images.shape.length !== 4 || images.data.length === 0) {
-    return failure(`${path}: images: expected U8 [N,H,W,C], got ${describeTensor(images)}`);
-  }
-  const [count, height, width, channels] = images.shape as [number, number, number, number];
+  const read = await readImages(path);
+  if (!read.ok) return read;
+  const { dataset, tensors, metadata } = read.value;
   const labels = tensors.get('labels');
-  if (labels?.dtype !== 'I32' || labels.shape.length !== 1 || labels.shape[0] !== count) {
-    return failure(`${path}: labels: expected I32 or I64 [${count}], got ${describeTensor(labels)}`);
+  if (labels?.dtype !== 'I32' || labels.shape.length !== 1 || labels.shape[0] !== dataset.count) {
+    return failure(`${path}: labels: expected I32 or I64 [${dataset.count}], got ${describeTensor(labels)}`);
   }
   const labelNames = parseNames(metadata['labelNames']);
   if (!labelNames.ok) return failure(`${path}: ${labelNames.error}`);
@@ -32,8 +25,30 @@ export async function loadTensors(path: string): Promise<Result<Dataset>> {
     const expected = labelNames.value ? `0 to ${limit - 1}` : '0 or more';
     return failure(`${path}: labels: expected ${expected}, got ${labels.data[wrong]} for image ${wrong}`);
   }
+  return success({ ...dataset, labels: labels.data, labelNames: labelNames.value });
+}
+
+/** Loads only the images of a safetensors file; every label is 0. Fails as `loadDataset` says. */
+export async function loadTensorImages(path: string): Promise<Result<Dataset>> {
+  const read = await readImages(path);
+  return read.ok ? success(read.value.dataset) : read;
+}
+
+type ImagesFile = { dataset: Dataset; tensors: Map<string, HostTensor>; metadata: Record<string, string> };
+
+async function readImages(path: string): Promise<Result<ImagesFile>> {
+  const bytes = await readDataFile(path);
+  if (!bytes.ok) return bytes;
+  const file = decodeSafetensors(bytes.value);
+  if (!file.ok) return failure(`${path}: ${file.error}`);
+  const images = file.value.tensors.get('images');
+  if (images?.dtype !== 'U8' || images.shape.length !== 4 || images.data.length === 0) {
+    return failure(`${path}: images: expected U8 [N,H,W,C], got ${describeTensor(images)}`);
+  }
+  const [count, height, width, channels] = images.shape as [number, number, number, number];
   const shape = { count, height, width, channels };
-  return success({ ...shape, images: images.data, labels: labels.data, labelNames: labelNames.value });
+  const dataset = { ...shape, images: images.data, labels: new Int32Array(count), labelNames: null };
+  return success({ ...file.value, dataset });
 }
 
 const describeTensor = (tensor: HostTensor | undefined): string =>

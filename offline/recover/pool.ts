@@ -2,7 +2,8 @@
 import type { Trigger } from '../../src/trigger/trigger.ts';
 import { runReportedJobs } from '../jobs.ts';
 import type { Report } from '../progress.ts';
-import { measureTriggers, type Measured, type Recovery } from './screening.ts';
+import { measureTriggers, type Measured } from './measure.ts';
+import type { Recovery } from './screening.ts';
 import type { StaircaseInput } from './staircase.ts';
 
 /** tau: a candidate that fewer held-back images obey is abandoned. */
@@ -28,10 +29,11 @@ export function confirmed(measured: readonly Measured[]): Measured[] {
  * that held-back images confirm. Returns them by label, joined with what the searches found.
  */
 export async function climbStaircases(
-  { network, weights, split, seed, engine }: Recovery,
+  recovery: Recovery,
   searched: ReadonlyMap<number, readonly Measured[]>,
   report: Report,
 ): Promise<Map<number, Measured[]>> {
+  const { network, weights, split, seed, engine } = recovery;
   const starts = [...searched.values()].map((found) => mostReliable(found).trigger);
   const jobs = starts.flatMap((screened) =>
     LEVELS.map((level): StaircaseInput => {
@@ -39,7 +41,7 @@ export async function climbStaircases(
     }),
   );
   const drawn = await runReportedJobs<StaircaseInput, Trigger[]>(STAIRCASE, jobs, { engine, report });
-  const measured = await measureTriggers(network, weights, split.heldBack, drawn.flat());
+  const measured = await measureTriggers(recovery, split.heldBack, drawn.flat());
   return new Map(
     [...searched].map(([label, found]) => {
       return [label, confirmed([...found, ...measured.filter(({ trigger }) => trigger.targetLabel === label)])];

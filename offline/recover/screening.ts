@@ -1,17 +1,14 @@
 /** Screening as a whole: every label in both trigger forms on worker threads, measured on held-back images. */
 import type { Network } from '../../src/network/network.ts';
-import { attackSuccessRate } from '../../src/metrics.ts';
 import type { HostWeights } from '../../src/network/safetensors.ts';
-import { toDevice } from '../../src/network/forward.ts';
 import { anomalyIndices } from '../../src/trigger/anomaly.ts';
-import { triggerNorm, type Trigger, type TriggerKind } from '../../src/trigger/trigger.ts';
-import { everyIndex } from '../batch.ts';
+import type { Trigger, TriggerKind } from '../../src/trigger/trigger.ts';
 import { selectImages, type Dataset } from '../data/dataset.ts';
 import type { Engine } from '../engine/engine.ts';
 import { randomSource } from '../engine/random.ts';
 import { runReportedJobs } from '../jobs.ts';
-import { predict } from '../predict.ts';
 import type { Report } from '../progress.ts';
+import { measureTriggers, type Measured } from './measure.ts';
 import type { ScreenInput } from './screen.ts';
 
 const HELD_BACK_SHARE = 0.3;
@@ -23,6 +20,11 @@ const KINDS: readonly TriggerKind[] = ['blend', 'additive'];
 /** Starting points a label: a small patch is one of several local optima of the mask, the additive form has few. */
 const SCREEN_STARTS = { blend: 2, additive: 1 };
 const SEARCH_STARTS = { blend: 4, additive: 1 };
+/**
+ * How many spreads below the median a label's norm must lie to be remarkable. A scan looks into the smallest of each form all the
+ * same, but it is a finding only if it convinces like a backdoor.
+ */
+export const REMARKABLE_INDEX = 1.5;
 const SCREEN = new URL('./screen.ts', import.meta.url);
 
 /** Clean images in two disjoint parts: `learn` for whatever is fitted, `heldBack` for whatever is measured. */
@@ -48,22 +50,25 @@ export function splitClean(images: Dataset, seed: number): Split {
   };
 }
 
-/** A recovered trigger with its norm and its success rate on held-back images of other labels. */
-export type Measured = { trigger: Trigger; norm: number; hitRate: number };
-
 /** The smallest trigger of every label in one form, in the order of the labels. */
 export type Screening = { kind: TriggerKind; labels: (Measured & { anomalyIndex: number })[] };
 
 export type Recovery = { network: Network; weights: HostWeights; split: Split; seed: number; engine: Engine };
 
-/** Screens every label in both forms. */
-export async function screenAll(recovery: Recovery, report: Report): Promise<Screening[]> {
+/** Screens every label in both forms; with `suspects`, only these labels from several starting points. */
+export async function screenAll(
+  recovery: Recovery,
+  report: Report,
+  suspects?: readonly number[],
+): Promise<Screening[]> {
   const labels = recovery.network.labelNames.map((_, label) => label);
-  const groups = chunks(labels, LABELS_PER_JOB);
+  const startedAgain = (label: number): boolean => !suspects || suspects.includes(label);
+  const columns = (group: readonly number[], kind: TriggerKind): number[] =>
+    Array.from({ length: SCREEN_STARTS[kind] }, (_, start) => (start ? group.filter(startedAgain) : group)).flat();
   const measured = await screenLabels(
     recovery,
     SCREEN_STEPS,
-    (kind) => groups.map((group) => repeat(group, SCREEN_STARTS[kind])),
+    (kind) => chunks(labels, LABELS_PER_JOB).map((group) => columns(group, kind)),
     report,
   );
   return KINDS.map((kind) => {
@@ -81,45 +86,25 @@ export function searchLabels(recovery: Recovery, labels: readonly number[], repo
   return screenLabels(
     recovery,
     SEARCH_STEPS,
-    (kind) => labels.map((label) => repeat([label], SEARCH_STARTS[kind])),
+    (kind) => labels.map((label) => Array.from({ length: SEARCH_STARTS[kind] }, () => label)),
     report,
   );
 }
 
 async function screenLabels(
-  { network, weights, split, seed, engine }: Recovery,
+  recovery: Recovery,
   steps: number,
   groupsOf: (kind: TriggerKind) => number[][],
   report: Report,
 ): Promise<Measured[]> {
+  const { network, weights, split, seed, engine } = recovery;
   const jobs = KINDS.flatMap((kind) =>
     groupsOf(kind).map((targetLabels): ScreenInput => {
       return { network, weights, images: split.learn, kind, targetLabels, steps, seed };
     }),
   );
   const triggers = await runReportedJobs<ScreenInput, Trigger[]>(SCREEN, jobs, { engine, report });
-  return measureTriggers(network, weights, split.heldBack, triggers.flat());
-}
-
-const repeat = (labels: readonly number[], times: number): number[] =>
-  Array.from({ length: times }, () => labels).flat();
-
-/** The norm of each trigger and its success rate on images of other labels. */
-export async function measureTriggers(
-  network: Network,
-  hostWeights: HostWeights,
-  images: Dataset,
-  triggers: readonly Trigger[],
-): Promise<Measured[]> {
-  const weights = toDevice(hostWeights);
-  const measured: Measured[] = [];
-  for (const trigger of triggers) {
-    const predicted = await predict(network, weights, images, everyIndex(images.count), trigger);
-    const hitRate = attackSuccessRate(predicted, images.labels, trigger.targetLabel).rate;
-    measured.push({ trigger, norm: triggerNorm(trigger), hitRate });
-  }
-  weights.forEach((tensor) => tensor.dispose());
-  return measured;
+  return measureTriggers(recovery, split.heldBack, triggers.flat());
 }
 
 function chunks<T>(items: readonly T[], size: number): T[][] {

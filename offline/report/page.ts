@@ -8,6 +8,7 @@ import type { Purified } from '../purify.ts';
 import type { Finding } from '../scan.ts';
 import { normsChart, ratesChart, tradeOffChart } from './charts.ts';
 import { triggerPicture } from '../../src/trigger/picture.ts';
+import { smallestRows } from './purified.ts';
 import { gravestFirst } from './scanned.ts';
 import { STYLE } from './style.ts';
 import { interval, percent } from './text.ts';
@@ -143,7 +144,7 @@ function picture(trigger: Trigger, caption: string): Html {
 }
 
 function purifiedSection(
-  { content, tradeOff }: Purified & { outcome: 'purified' },
+  { scan, content, tradeOff, screenings }: Purified & { outcome: 'purified' },
   labelNames: readonly string[],
 ): Html {
   const { manifest, guard } = content;
@@ -169,9 +170,18 @@ function purifiedSection(
                 <td>${interval(before)}</td>
                 <td>${interval(after)}</td>
               </tr>`,
+          )}${smallestRows(scan.screenings, screenings, labelNames).map(
+            (cells) =>
+              html`<tr>
+                ${cells.map((cell) => html`<td>${cell}</td>`)}
+              </tr>`,
           )}
         </tbody>
       </table>
+      <p class="note">
+        The smallest trigger of each form is that of the label it works for with the least change; recovered anew, over
+        all labels, on the purified model.
+      </p>
     </section>
     <section>
       <h2>What forgetting cost</h2>

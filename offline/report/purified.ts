@@ -1,6 +1,9 @@
 /** What purifying did, for people and as JSON. */
 import type { Manifest } from '../../src/release/manifest.ts';
 import type { ReleaseContent } from '../../src/release/release.ts';
+import type { TriggerKind } from '../../src/trigger/trigger.ts';
+import { CONFIRMED_HIT_RATE } from '../recover/pool.ts';
+import type { LabelScreening } from '../scan.ts';
 import { counted, interval, list, percent, table } from './text.ts';
 
 /** The part of a release that is worth reading: figures before and after, the gate, the guard. */
@@ -9,14 +12,48 @@ export function releaseJson({ manifest, guard }: ReleaseContent) {
   return { cut, metrics, gate, fingerprint: guard.fingerprint, provenance, createdAt, expiresAt };
 }
 
+/** The smallest universal trigger of one form over all labels. */
+export type Smallest = { kind: TriggerKind; label: number; norm: number };
+
+/** The smallest trigger that works, over all labels, in each form that has one. */
+export function smallestTriggers(screenings: readonly LabelScreening[]): Smallest[] {
+  return screenings.flatMap(({ kind, norms, hitRates }) => {
+    const working = norms
+      .map((norm, label): Smallest => ({ kind, label, norm }))
+      .filter(({ label }) => hitRates[label]! >= CONFIRMED_HIT_RATE);
+    return working.toSorted((a, b) => a.norm - b.norm).slice(0, 1);
+  });
+}
+
+/** Each form's smallest trigger over all labels before and after, as rows of cells. */
+export function smallestRows(
+  before: readonly LabelScreening[],
+  after: readonly LabelScreening[],
+  labelNames: readonly string[],
+): string[][] {
+  const [was, is] = [smallestTriggers(before), smallestTriggers(after)];
+  return before.map(({ kind }) => [
+    `smallest ${kind} trigger`,
+    ...[was, is].map((smallest) => {
+      const found = smallest.find((item) => item.kind === kind);
+      return found ? `norm ${found.norm.toFixed(1)}, ${found.label} (${labelNames[found.label]!})` : 'none found';
+    }),
+  ]);
+}
+
 /** The figures before and after with their 95 % intervals, what the guard promises, and what the gate let through by force. */
-export function formatRelease({ manifest, guard }: ReleaseContent): string {
+export function formatRelease(
+  { manifest, guard }: ReleaseContent,
+  before: readonly LabelScreening[],
+  after: readonly LabelScreening[],
+): string {
+  const { labelNames } = manifest.network;
   const { metrics, cut, gate } = manifest;
   const { falsePositiveRate, falsePositiveBound, triggers } = guard.fingerprint;
   const bound = `at most ${percent(falsePositiveBound.upper)} with ${100 * falsePositiveBound.confidence} % confidence`;
   const lines = [
     'On clean images held back from unlearning, with 95 % intervals:',
-    table([['', 'before', 'after'], ...metricRows(metrics, manifest.network.labelNames)]),
+    table([['', 'before', 'after'], ...metricRows(metrics, labelNames), ...smallestRows(before, after, labelNames)]),
     '',
     `The trunk ends at ${cut}: behind it the head was unlearned, and there the guard watches for ${counted(triggers.length, 'finding')}.`,
     `The guard may flag ${percent(falsePositiveRate)} of clean images (${bound}, from ${falsePositiveBound.sampleSize} images).`,

@@ -1,17 +1,19 @@
 /** Where trunk and head are parted: the latest cut whose probe still separates and whose head can still unlearn, by held-back measurement. */
-import { toDevice } from '../../src/network/forward.ts';
+import { toDevice, type Weights } from '../../src/network/forward.ts';
 import { cutCandidates } from '../../src/network/cuts.ts';
 import type { Network } from '../../src/network/network.ts';
 import { attackSuccessRate, cleanAccuracy } from '../../src/metrics.ts';
 import type { HostWeights } from '../../src/network/safetensors.ts';
 import { headWeightShapes } from '../../src/release/release.ts';
 import type { Trigger } from '../../src/trigger/trigger.ts';
-import { everyIndex } from '../batch.ts';
+import { everyIndex, spread } from '../batch.ts';
 import { calibrate, scoreFeatures } from '../calibrate.ts';
+import { selectImages, type Dataset } from '../data/dataset.ts';
 import type { Engine } from '../engine/engine.ts';
 import { runReportedJobs } from '../jobs.ts';
 import { predict, predictWithFeatures } from '../predict.ts';
 import type { Report } from '../progress.ts';
+import { measuringImages } from '../recover/measure.ts';
 import type { Split } from '../recover/screening.ts';
 import { ASCENT_WEIGHTS, type Ascent } from './ascent.ts';
 import type { Unlearned, Unlearning } from './late.ts';
@@ -19,7 +21,7 @@ import type { Moment } from './trade-off.ts';
 
 const LATE = new URL('./late.ts', import.meta.url);
 const ASCENT = new URL('./ascent.ts', import.meta.url);
-const STEPS = { late: 200, ascent: 150 };
+const STEPS = { late: 400, ascent: 150 };
 /** How far a head's obedience to recovered triggers may lie above its natural rate, and its accuracy below the victim's. */
 const OBEDIENCE_LIMIT = 0.03;
 const ACCURACY_LIMIT = 0.015;
@@ -80,6 +82,9 @@ export function distinctCuts(network: Network): string[] {
     .reverse();
 }
 
+/** Enough clean images for a trial's probes; those that are published are fitted on all. */
+const TRIAL_IMAGES = 512;
+
 /** Tries cuts from the latest to earlier ones until one holds; if none does, the best of those tried. */
 export async function chooseCut(input: CutInput, report: Report): Promise<CutTrial> {
   const trials: CutTrial[] = [];
@@ -100,34 +105,33 @@ export async function chooseCut(input: CutInput, report: Report): Promise<CutTri
 
 async function measureCut(input: CutInput, cut: string, { weights, tradeOff }: Unlearned): Promise<CutTrial> {
   const { network, split, pools, seed } = input;
-  const { heldBack } = split;
-  const all = everyIndex(heldBack.count);
-  const [before, after] = [toDevice(input.weights), toDevice(weights)];
-  const [victimAnswers, answers] = [
-    await predict(network, before, heldBack, all),
-    await predict(network, after, heldBack, all),
-  ];
+  const { learn, heldBack } = split;
+  const images = measuringImages(heldBack);
   const { probes, threshold } = await calibrate({
     network,
     weights,
     cut,
-    images: split.learn,
+    images: selectImages(learn, spread(learn.count, TRIAL_IMAGES)),
     pools: pools.map((pool) => pool.filter((_, index) => index % 2 === 0)),
     falsePositiveRate: FALSE_POSITIVE_RATE,
     seed,
   });
+  const [before, after] = [toDevice(input.weights), toDevice(weights)];
+  const answer = (of: Weights, to: Dataset): Promise<Int32Array> => predict(network, of, to, everyIndex(to.count));
+  const natural = await answer(before, images);
   const obedience: number[] = [];
   const flagged: number[] = [];
   for (const trigger of pools.flat()) {
-    const natural = attackSuccessRate(victimAnswers, heldBack.labels, trigger.targetLabel).rate;
-    const stamped = await predictWithFeatures(network, after, cut, heldBack, all, trigger);
-    obedience.push(attackSuccessRate(stamped.labels, heldBack.labels, trigger.targetLabel).rate - natural);
+    const rateOf = (labels: Int32Array): number => attackSuccessRate(labels, images.labels, trigger.targetLabel).rate;
+    const stamped = await predictWithFeatures(network, after, cut, images, everyIndex(images.count), trigger);
+    obedience.push(rateOf(stamped.labels) - rateOf(natural));
     const scores = await scoreFeatures(stamped.features, probes);
     flagged.push(scores.filter((score) => score > threshold).length / scores.length);
   }
+  const accuracyOf = async (of: Weights): Promise<number> =>
+    cleanAccuracy(await answer(of, heldBack), heldBack.labels).rate;
+  const accuracyLoss = (await accuracyOf(before)) - (await accuracyOf(after));
   [before, after].forEach((held) => held.forEach((tensor) => tensor.dispose()));
-  const accuracyLoss =
-    cleanAccuracy(victimAnswers, heldBack.labels).rate - cleanAccuracy(answers, heldBack.labels).rate;
   return { cut, weights, tradeOff, obedience: mean(obedience), accuracyLoss, separation: mean(flagged) };
 }
 

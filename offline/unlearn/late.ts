@@ -8,15 +8,15 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { forward, toDevice } from '../../src/network/forward.ts';
-import { IMAGES, type Network } from '../../src/network/network.ts';
+import type { Network } from '../../src/network/network.ts';
 import type { HostTensor, HostWeights } from '../../src/network/safetensors.ts';
 import { headWeightShapes } from '../../src/release/release.ts';
-import { stamp, type Trigger } from '../../src/trigger/trigger.ts';
-import { imageBatch } from '../batch.ts';
+import type { Trigger } from '../../src/trigger/trigger.ts';
 import type { Dataset } from '../data/dataset.ts';
-import { randomSource, type RandomSource } from '../engine/random.ts';
+import { randomSource } from '../engine/random.ts';
 import type { Report } from '../progress.ts';
 import { crossEntropy, descend, toHost, variablesOf } from '../train.ts';
+import { seeSamples } from './samples.ts';
 import { openWatch, WATCH_STEPS, type Moment, type Watched } from './trade-off.ts';
 
 export type Unlearning = {
@@ -37,47 +37,46 @@ export type Unlearning = {
 export type Unlearned = { weights: HostWeights; tradeOff: Moment[] };
 
 const BATCH = 64;
-const PEAK_LEARNING_RATE = 5e-3;
+const PEAK_LEARNING_RATE = 1e-2;
+/** Stretched activations are as large as a network makes them, so the steps that they cause must be bounded. */
+const LARGEST_NORM = 1;
 /** How much forgetting the trigger weighs against keeping the clean answers. */
-const TRIGGERED_WEIGHT = 0.4;
+const TRIGGERED_WEIGHT = 0.2;
 /** A recovered trigger just works, a planted one is stronger: the shift it causes at the cut is stretched by 1 to 1 + this. */
 const STRETCH = 3;
-/** The largest random shift, as a share of the image's sides. */
-const SHIFT_SHARE = 1 / 14;
+/** How much of the work is sending images through the trunk, as progress tells it. */
+const SEEING_SHARE = 0.5;
 
 /** Unlearns triggers in the head; a job for worker threads. */
 export async function job(input: Unlearning, report: Report): Promise<Unlearned> {
-  const { network, cut, images, triggers, steps } = input;
+  const { network, cut, steps } = input;
+  const tell = (share: number): void => report({ step: Math.floor(share * steps), steps });
   const device = toDevice(input.weights);
   const names = [...headWeightShapes(network, cut).keys()];
   const variables = variablesOf(new Map(names.map((name) => [name, device.get(name)!])));
   const current = new Map([...device, ...variables]);
   const random = randomSource(input.seed, `unlearn/late/${cut}`);
 
+  const samples = await seeSamples(input, device, random, (share) => tell(SEEING_SHARE * share));
   const watch = input.watched && openWatch(network, cut, device, input.watched);
   await watch?.look(0, current);
   await descend({
     variables: [...variables.values()],
     steps,
     peakLearningRate: PEAK_LEARNING_RATE,
+    largestNorm: LARGEST_NORM,
     loss: () => {
-      const chosen = Int32Array.from({ length: BATCH }, () => random.integer(images.count));
-      const clean = shifted(imageBatch(images, chosen), random);
-      const triggered = stamp(clean, triggers[random.integer(triggers.length)]!);
-      const [both] = forward(network, device, new Map([[IMAGES, tf.concat([clean, triggered])]]), [cut]);
-      const [cleanActivations, triggeredActivations] = tf.split(both!, 2) as [tf.Tensor, tf.Tensor];
+      const chosen = Int32Array.from({ length: BATCH }, () => random.integer(samples.count));
+      const { clean, triggered, answers } = samples.batch(chosen);
       const strength = 1 + STRETCH * random.uniform(1)[0]!;
-      const pushed = tf.add(cleanActivations, tf.mul(strength, tf.sub(triggeredActivations, cleanActivations)));
-      const activations = tf.concat([cleanActivations, pushed]);
-      const [victimLogits] = forward(network, device, new Map([[cut, cleanActivations]]), [network.output]);
-      const [logits] = forward(network, current, new Map([[cut, activations]]), [network.output]);
+      const pushed = tf.add(clean, tf.mul(strength, tf.sub(triggered, clean)));
+      const [logits] = forward(network, current, new Map([[cut, tf.concat([clean, pushed])]]), [network.output]);
       const [onClean, onTriggered] = tf.split(logits!, 2);
-      const answers = tf.softmax(victimLogits as tf.Tensor2D);
       const forgetting = crossEntropy(onTriggered!, answers);
       return tf.add(crossEntropy(onClean!, answers), tf.mul(TRIGGERED_WEIGHT, forgetting));
     },
     afterStep: async (step) => {
-      report({ step: step + 1, steps });
+      tell(SEEING_SHARE + ((1 - SEEING_SHARE) * (step + 1)) / steps);
       if (step % WATCH_STEPS === WATCH_STEPS - 1) await watch?.look(step + 1, current);
     },
   });
@@ -85,18 +84,4 @@ export async function job(input: Unlearning, report: Report): Promise<Unlearned>
   watch?.end();
   tf.dispose([...device.values(), ...variables.values()]);
   return { weights: purified, tradeOff: watch?.moments ?? [] };
-}
-
-/** Images [B,H,W,C] moved together by a random number of pixels, black where nothing was. */
-export function shifted(images: tf.Tensor4D, random: RandomSource): tf.Tensor4D {
-  const [count, height, width, channels] = images.shape;
-  const [vertical, horizontal] = [Math.round(height * SHIFT_SHARE), Math.round(width * SHIFT_SHARE)];
-  const padded = tf.pad4d(images, [
-    [0, 0],
-    [vertical, vertical],
-    [horizontal, horizontal],
-    [0, 0],
-  ]);
-  const start = [0, random.integer(2 * vertical + 1), random.integer(2 * horizontal + 1), 0];
-  return tf.slice(padded, start, [count, height, width, channels]);
 }

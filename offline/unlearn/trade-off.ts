@@ -15,7 +15,7 @@ export type Moment = { step: number; cleanAccuracy: number; attackSuccessRate: n
 export type Watched = { images: Dataset; triggers: readonly Trigger[] };
 
 /** How many steps lie between two looks. */
-export const WATCH_STEPS = 25;
+export const WATCH_STEPS = 50;
 /** Few images and triggers, because they are looked at many times. */
 const IMAGES_WATCHED = 100;
 const TRIGGERS_WATCHED = 4;

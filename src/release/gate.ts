@@ -6,8 +6,13 @@ type Metrics = Manifest['metrics']['victim'];
 /** What a recovery with a new seed found for one label on the purified model. */
 export type FreshRecovery = { targetLabel: number; found: boolean; evidence: string };
 
+/** The label that the purified model gives most often to images that carry a recovered trigger, and how often; images of that label are left out. */
+export type StrongestHit = { label: number; rate: number };
+
 const CLEAN_ACCURACY_LIMIT_POINTS = 2;
 const TARGET_RECALL_LIMIT_POINTS = 5;
+/** A trigger that most images obey still works, be it for the label it was planted for or, moved, for another one. */
+const OBEDIENCE_LIMIT = 0.5;
 /** So that a fall of exactly the limit passes in spite of rounding: 0.93 - 0.91 is a little more than 0.02. */
 const ROUNDING_POINTS = 1e-9;
 
@@ -28,12 +33,13 @@ function fall(
 }
 
 /**
- * Judges a purified model by its metrics `before` and `after` unlearning and by a fresh recovery with a new seed for every label
- * that was unlearned (the labels of `before.targetRecall`). Each failure is one sentence with its figures; what was not measured fails.
+ * Judges a purified model by its metrics `before` and `after` unlearning, by what the recovered triggers still do, and by a fresh
+ * recovery with a new seed for every label that was unlearned (the labels of `before.targetRecall`). Each failure is one sentence with its figures; what was not measured fails.
  */
 export function judgeGate(
   before: Metrics,
   after: Metrics,
+  strongest: StrongestHit,
   freshRecovery: readonly FreshRecovery[],
 ): { passed: boolean; failures: string[] } {
   const failures = fall('clean accuracy', before.cleanAccuracy, after.cleanAccuracy, CLEAN_ACCURACY_LIMIT_POINTS);
@@ -43,6 +49,11 @@ export function judgeGate(
     if (!freshRecovery.some(({ targetLabel }) => targetLabel === label)) {
       failures.push(`no fresh recovery was run for label ${label}`);
     }
+  }
+  if (!(strongest.rate <= OBEDIENCE_LIMIT)) {
+    failures.push(
+      `a recovered trigger sends ${percent(strongest.rate)} of the images to label ${strongest.label}, more than the ${percent(OBEDIENCE_LIMIT)} allowed`,
+    );
   }
   for (const { targetLabel, found, evidence } of freshRecovery) {
     if (found) failures.push(`a fresh recovery still finds a trigger for label ${targetLabel}: ${evidence}`);

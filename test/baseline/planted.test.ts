@@ -5,7 +5,8 @@ import { openEngine } from '../../offline/engine/engine.ts';
 import { evaluate, type Evaluation } from '../../offline/evaluate.ts';
 import type { Model } from '../../offline/model.ts';
 import { confirmed } from '../../offline/recover/pool.ts';
-import { measureTriggers, searchLabels, splitClean } from '../../offline/recover/screening.ts';
+import { measureTriggers } from '../../offline/recover/measure.ts';
+import { searchLabels, splitClean } from '../../offline/recover/screening.ts';
 import { chooseCut } from '../../offline/unlearn/cut.ts';
 import { stampPixels } from '../../src/trigger/trigger.ts';
 import { plantBackdoor, type Planted } from '../support/planted.ts';
@@ -48,8 +49,8 @@ const evaluated = ({ network, weights }: Model): Promise<Evaluation> => {
 };
 
 /** How often the recovered triggers still work on held-back images, on the mean. */
-async function obedience({ network, weights }: Model): Promise<number> {
-  const measured = await measureTriggers(network, weights, input.split.heldBack, input.pools.flat());
+async function obedience(model: Model): Promise<number> {
+  const measured = await measureTriggers({ ...model, engine: input.engine }, input.split.heldBack, input.pools.flat());
   return measured.reduce((sum, { hitRate }) => sum + hitRate, 0) / measured.length;
 }
 

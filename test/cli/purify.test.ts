@@ -1,12 +1,14 @@
 /** Purifying a model file through the real process: what comes out serves as a release, and as the file that it was. */
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { loadDataset } from '../../offline/data/load.ts';
 import { openWasm } from '../../offline/engine/wasm.ts';
 import { exportModel } from '../../offline/export/export.ts';
 import { openModel } from '../../offline/import/open.ts';
 import { loadModel } from '../../offline/model.ts';
+import { encodeSafetensors } from '../../src/network/safetensors.ts';
 import { largestDifference, logitsOf, realImages } from '../import/images.ts';
 import { onnxAnswers } from '../import/onnxruntime.ts';
 import { run } from './process.ts';
@@ -31,7 +33,7 @@ afterAll(() => rm(root, { recursive: true }));
 
 test('purify writes a release and beside it the ONNX file, which answers in onnxruntime what the release does', async () => {
   const key = at('key.pem');
-  const flags = ['--clean', CLEAN, '--out', at('release'), '--engine', 'wasm', '--json'];
+  const flags = ['--clean', CLEAN, '--out', at('release'), '--work', at('work'), '--engine', 'wasm', '--json'];
   const { code, stdout, stderr } = await run(['purify', at('victim.onnx'), ...flags], { TRIGGER_GUARD_KEY: key });
   expect(code, stderr).toBe(0);
   const printed = JSON.parse(stdout) as Record<string, unknown>;
@@ -48,6 +50,34 @@ test('purify writes a release and beside it the ONNX file, which answers in onnx
   const [before, after] = [await readFile(at('victim.onnx')), await readFile(at('release.onnx'))];
   expect(after.length).toBe(before.length);
 }, 600_000);
+
+test('purify goes on from the stages that it kept, to the same release but for the time', async () => {
+  const key = at('key.pem');
+  const flags = ['--clean', CLEAN, '--out', at('again'), '--work', at('work'), '--engine', 'wasm', '--json'];
+  const { code, stdout, stderr } = await run(['purify', at('victim.onnx'), ...flags], { TRIGGER_GUARD_KEY: key });
+  expect(code, stderr).toBe(0);
+  expect(stderr.match(/ done in /g)!.length).toBe(stderr.match(/, as kept {2}done in /g)!.length);
+  const weights = await Promise.all(['release', 'again'].map((name) => readFile(at(`${name}/weights.safetensors`))));
+  expect(weights[1]).toEqual(weights[0]);
+  expect(JSON.parse(stdout)).toMatchObject({ outcome: 'purified' });
+}, 120_000);
+
+test('scan finds the backdoor with images that have no labels, too', async () => {
+  const place = at('unlabelled.safetensors');
+  const clean = await loadDataset(CLEAN);
+  if (!clean.ok) throw new Error(clean.error);
+  const { images, count, height, width, channels } = clean.value;
+  const shape = [count, height, width, channels];
+  await writeFile(place, encodeSafetensors(new Map([['images', { dtype: 'U8', shape, data: images }]])));
+  const flags = ['--clean', place, '--engine', 'wasm', '--json'];
+  const refused = await run(['scan', at('victim.onnx'), ...flags]);
+  expect(refused.stderr).toContain(`${place}: labels: expected I32 or I64 [500], got no such tensor`);
+  const { code, stdout, stderr } = await run(['scan', at('victim.onnx'), ...flags, '--unlabelled']);
+  expect(code, stderr).toBe(4);
+  expect(stderr).toContain("500 images without labels: the model's own answers stand for them");
+  const { findings } = JSON.parse(stdout) as { findings: { targetLabel: number; grade: string }[] };
+  expect(findings.filter(({ grade }) => grade === 'backdoor')).toMatchObject([{ targetLabel: 5 }]);
+}, 300_000);
 
 test('purify refuses a model whose images it sees wrongly, before any long work', async () => {
   const flags = ['--clean', CLEAN, '--out', at('other'), '--engine', 'wasm', '--mean', '9'];

@@ -1,6 +1,6 @@
 import jpeg from 'jpeg-js';
 import { describe, expect, test } from 'vitest';
-import { loadDataset } from '../../offline/data/load.ts';
+import { loadDataset, loadUnlabelled } from '../../offline/data/load.ts';
 import { encodePng } from '../../src/image.ts';
 import { counting, loadError, text, writeFiles } from '../support/data-files.ts';
 
@@ -80,5 +80,32 @@ describe('other paths', () => {
     expect(await loadError({ 'data.csv': text('1,2') }, 'data.csv')).toContain(
       'DATA/data.csv: unsupported file: expected',
     );
+  });
+});
+
+describe('images without labels', () => {
+  test('are those of a folder, or of the folders in it, every label 0', async () => {
+    const flat = await writeFiles({ '1.png': grey(1), '2.png': grey(7), '.DS_Store': text('x') });
+    const parted = await writeFiles({ 'a/1.png': grey(1), 'b/2.png': grey(7) });
+    for (const place of [flat, parted]) {
+      expect(await loadUnlabelled(place)).toEqual({
+        ok: true,
+        value: {
+          images: Uint8Array.from([...counting(6, 1), ...counting(6, 7)]),
+          labels: Int32Array.of(0, 0),
+          labelNames: null,
+          count: 2,
+          height: 2,
+          width: 3,
+          channels: 1,
+        },
+      });
+    }
+  });
+
+  test('are refused where there is no image', async () => {
+    const place = await writeFiles({ '.DS_Store': text('x') });
+    const refused = await loadUnlabelled(place);
+    expect(refused).toMatchObject({ ok: false, error: expect.stringContaining('empty class') as string });
   });
 });

@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { loadDataset } from '../../offline/data/load.ts';
+import { loadDataset, loadUnlabelled } from '../../offline/data/load.ts';
 import { saveDataset } from '../../offline/data/tensors.ts';
 import { encodeSafetensors, type HostTensor } from '../../src/network/safetensors.ts';
 import { counting, loadError, text, writeFiles } from '../support/data-files.ts';
@@ -48,6 +48,16 @@ describe('a safetensors file', () => {
     const result = await loadDataset(path.join(place, 'a.safetensors'));
     if (!result.ok) throw new Error(result.error);
     expect([...result.value.labels, ...result.value.images]).toEqual([5, 77]);
+  });
+
+  test.each([
+    ['without labels', file({ images })],
+    ['with labels, which are passed over', file({ images, labels }, { labelNames: '["a","b"]' })],
+  ])('gives its images %s', async (_name, bytes) => {
+    const place = await writeFiles({ 'a.safetensors': bytes });
+    const loaded = await loadUnlabelled(path.join(place, 'a.safetensors'));
+    expect(loaded).toMatchObject({ ok: true, value: { images: images.data, count: 2, labelNames: null } });
+    if (loaded.ok) expect(loaded.value.labels).toEqual(Int32Array.of(0, 0));
   });
 
   const names = { labelNames: '["only"]' };

@@ -1,9 +1,11 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Dataset } from '../../offline/data/dataset.ts';
+import type { Engine } from '../../offline/engine/engine.ts';
 import { randomSource } from '../../offline/engine/random.ts';
 import { openWasm } from '../../offline/engine/wasm.ts';
+import { measureTriggers, type Measured } from '../../offline/recover/measure.ts';
 import { confirmed, CONFIRMED_HIT_RATE } from '../../offline/recover/pool.ts';
-import { measureTriggers, splitClean, type Measured, type Screening } from '../../offline/recover/screening.ts';
+import { splitClean, type Screening } from '../../offline/recover/screening.ts';
 import { suspectLabels } from '../../offline/scan.ts';
 import type { Network } from '../../src/network/network.ts';
 import type { HostWeights } from '../../src/network/safetensors.ts';
@@ -47,34 +49,38 @@ describe('splitting the clean images', () => {
   });
 });
 
-test('the success rate of a trigger counts held-back images of other labels only', async () => {
-  const network: Network = {
-    schemaVersion: 1,
-    input: { height: 1, width: 1, channels: 1 },
-    labelNames: ['dark', 'bright'],
-    layers: [
-      { type: 'flatten', name: 'flat', inputs: ['images'] },
-      { type: 'dense', name: 'logits', inputs: ['flat'], units: 2, bias: true },
-    ],
-    output: 'logits',
-  };
-  // Bright from 100/255 on.
-  const weights: HostWeights = new Map([
-    ['logits/kernel', { dtype: 'F32', shape: [1, 2], data: Float32Array.of(0, 255) }],
-    ['logits/bias', { dtype: 'F32', shape: [2], data: Float32Array.of(0, -99.5) }],
-  ]);
-  const images = numbered(Array.from({ length: 120 }, (_, index) => (index < 100 ? 0 : 1)));
-  const shape = { kind: 'additive', height: 1, width: 1, channels: 1 } as const;
-  const triggers: Trigger[] = [
-    { ...shape, targetLabel: 1, pattern: Float32Array.of(40 / 255) },
-    { ...shape, targetLabel: 0, pattern: Float32Array.of(-15 / 255) },
-  ];
-  const measured = await measureTriggers(network, weights, images, triggers);
-  // 60 .. 99 of the 100 dark ones get bright; 100 .. 114 of the 20 bright ones get dark.
-  expect(measured.map(({ hitRate }) => hitRate)).toEqual([0.4, 0.75]);
-  expect(measured.map(({ trigger }) => trigger)).toEqual(triggers);
-  measured.forEach(({ norm }, index) => expect(norm).toBeCloseTo([40 / 255, 15 / 255][index]!, 6));
-});
+test.each([1, 2])(
+  'the success rate of a trigger counts held-back images of other labels only (%i threads)',
+  async (threads) => {
+    const network: Network = {
+      schemaVersion: 1,
+      input: { height: 1, width: 1, channels: 1 },
+      labelNames: ['dark', 'bright'],
+      layers: [
+        { type: 'flatten', name: 'flat', inputs: ['images'] },
+        { type: 'dense', name: 'logits', inputs: ['flat'], units: 2, bias: true },
+      ],
+      output: 'logits',
+    };
+    // Bright from 100/255 on.
+    const weights: HostWeights = new Map([
+      ['logits/kernel', { dtype: 'F32', shape: [1, 2], data: Float32Array.of(0, 255) }],
+      ['logits/bias', { dtype: 'F32', shape: [2], data: Float32Array.of(0, -99.5) }],
+    ]);
+    const images = numbered(Array.from({ length: 120 }, (_, index) => (index < 100 ? 0 : 1)));
+    const shape = { kind: 'additive', height: 1, width: 1, channels: 1 } as const;
+    const triggers: Trigger[] = [
+      { ...shape, targetLabel: 1, pattern: Float32Array.of(40 / 255) },
+      { ...shape, targetLabel: 0, pattern: Float32Array.of(-15 / 255) },
+    ];
+    const engine: Engine = { kind: 'wasm', device: 'test', threads };
+    const measured = await measureTriggers({ network, weights, engine }, images, triggers);
+    // 60 .. 99 of the 100 dark ones get bright; 100 .. 114 of the 20 bright ones get dark.
+    expect(measured.map(({ hitRate }) => hitRate)).toEqual([0.4, 0.75]);
+    expect(measured.map(({ trigger }) => trigger)).toEqual(triggers);
+    measured.forEach(({ norm }, index) => expect(norm).toBeCloseTo([40 / 255, 15 / 255][index]!, 6));
+  },
+);
 
 const measured = (kind: TriggerKind, norm: number, hitRate: number): Measured => {
   const shape = { targetLabel: 0, height: 1, width: 1, channels: 1, pattern: new Float32Array(1) };

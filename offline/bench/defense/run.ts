@@ -11,6 +11,7 @@ import { uninterrupted } from '../../interrupt.ts';
 import { digestModel, type Model } from '../../model.ts';
 import type { Progress } from '../../progress.ts';
 import { splitClean } from '../../recover/screening.ts';
+import { TOOL } from '../../purify.ts';
 import { chooseCut, type CutTrial } from '../../unlearn/cut.ts';
 import { drawImages, type BenchData } from './data.ts';
 import { attackOf, subjectName, victimName, type Cell, type DataName } from './grid.ts';
@@ -41,8 +42,6 @@ type Subject = {
 
 type Timed<T> = { value: T; seconds: number };
 type Surroundings = Omit<BenchRecord, 'kind' | 'found' | 'recoverySeconds' | 'seconds'>;
-
-const TOOL = 'trigger-guard 0.1.0';
 
 /** Measures every cell once and gives the records in the order of the cells; an existing record is kept as it is. */
 export async function runCells(cells: readonly Cell[], run: Run): Promise<Result<BenchRecord[]>> {

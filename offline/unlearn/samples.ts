@@ -1,0 +1,100 @@
+/** What a frozen trunk makes of clean images and of their triggered copies, seen once and drawn from many times. */
+import {
+  clone,
+  dispose,
+  pad4d,
+  slice,
+  softmax,
+  tensor,
+  tidy,
+  type Tensor,
+  type Tensor2D,
+  type Tensor4D,
+} from '@tensorflow/tfjs-core';
+import { forward, type Weights } from '../../src/network/forward.ts';
+import { IMAGES, type Network } from '../../src/network/network.ts';
+import { stamp, type Trigger } from '../../src/trigger/trigger.ts';
+import { imageBatch } from '../batch.ts';
+import type { Dataset } from '../data/dataset.ts';
+import type { RandomSource } from '../engine/random.ts';
+
+/** Random clean images, moved a little, and their triggered copies. */
+export type SampleSource = { network: Network; cut: string; images: Dataset; triggers: readonly Trigger[] };
+
+/** Activations [B,...] at the cut of clean images and of their triggered copies, and the victim's answers [B,K] to the clean ones. */
+export type SampleBatch = { clean: Tensor; triggered: Tensor; answers: Tensor2D };
+
+export type Samples = { count: number; batch: (chosen: Int32Array) => SampleBatch };
+
+/** Images that go through the trunk together; they share a trigger and a shift. */
+const GROUP = 64;
+/** Enough for a few hundred steps; a large cut gets as many as its memory allows. */
+const MOST_GROUPS = 64;
+const MOST_BYTES = 256 << 20;
+/** The largest random shift, as a share of the image's sides. */
+const SHIFT_SHARE = 1 / 14;
+
+/** Sends images through the victim up to the cut, a group at a time; `seen` hears the share that is done. */
+export async function seeSamples(
+  { network, cut, images, triggers }: SampleSource,
+  victim: Weights,
+  random: RandomSource,
+  seen: (share: number) => void,
+): Promise<Samples> {
+  const groups: Group[] = [];
+  let wanted = MOST_GROUPS;
+  while (groups.length < wanted) {
+    const chosen = Int32Array.from({ length: GROUP }, () => random.integer(images.count));
+    const tensors = tidy(() => {
+      const clean = shifted(imageBatch(images, chosen), random);
+      const triggered = stamp(clean, triggers[random.integer(triggers.length)]!);
+      const [ofClean, logits] = forward(network, victim, new Map([[IMAGES, clean]]), [cut, network.output]);
+      const [ofTriggered] = forward(network, victim, new Map([[IMAGES, triggered]]), [cut]);
+      return [clone(ofClean!), clone(ofTriggered!), softmax(logits as Tensor2D)] as const;
+    });
+    const [clean, triggered, answers] = await Promise.all(tensors.map(toRows));
+    dispose([...tensors]);
+    groups.push({ clean: clean!, triggered: triggered!, answers: answers! });
+    wanted = Math.min(MOST_GROUPS, Math.max(1, Math.floor(MOST_BYTES / (2 * clean!.data.byteLength))));
+    seen(groups.length / wanted);
+  }
+  const draw = (part: keyof Group, chosen: Int32Array): Tensor => {
+    const { size, shape } = groups[0]![part];
+    const values = new Float32Array(chosen.length * size);
+    chosen.forEach((sample, row) => {
+      const start = (sample % GROUP) * size;
+      values.set(groups[Math.floor(sample / GROUP)]![part].data.subarray(start, start + size), row * size);
+    });
+    return tensor(values, [chosen.length, ...shape]);
+  };
+  return {
+    count: groups.length * GROUP,
+    batch: (chosen) => ({
+      clean: draw('clean', chosen),
+      triggered: draw('triggered', chosen),
+      answers: draw('answers', chosen) as Tensor2D,
+    }),
+  };
+}
+
+/** Rows [N,...] on the host: `size` numbers each, of the given shape. */
+type Rows = { data: Float32Array; size: number; shape: number[] };
+type Group = { clean: Rows; triggered: Rows; answers: Rows };
+
+async function toRows(of: Tensor): Promise<Rows> {
+  return { data: Float32Array.from(await of.data()), size: of.size / GROUP, shape: of.shape.slice(1) };
+}
+
+/** Images [B,H,W,C] moved together by a random number of pixels, black where nothing was. */
+export function shifted(images: Tensor4D, random: RandomSource): Tensor4D {
+  const [count, height, width, channels] = images.shape;
+  const [vertical, horizontal] = [Math.round(height * SHIFT_SHARE), Math.round(width * SHIFT_SHARE)];
+  const padded = pad4d(images, [
+    [0, 0],
+    [vertical, vertical],
+    [horizontal, horizontal],
+    [0, 0],
+  ]);
+  const start = [0, random.integer(2 * vertical + 1), random.integer(2 * horizontal + 1), 0];
+  return slice(padded, start, [count, height, width, channels]);
+}
