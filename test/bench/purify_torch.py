@@ -1,0 +1,392 @@
+"""The work of `purify` in PyTorch, for its time only: the same stages, sizes and steps as in offline/, on the same model and images.
+
+Usage: python3 purify_torch.py FOLDER CLEAN.safetensors, where FOLDER holds network.json and weights.safetensors without batch norm.
+Prints one JSON document with the seconds of each stage. Grading is left out: the label with the smallest trigger is unlearned.
+"""
+import json
+import math
+import struct
+import sys
+import time
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+SCREEN_STEPS, SEARCH_STEPS, STRENGTHEN_STEPS, STAIRCASE_STEPS, LATE_STEPS, PROBE_STEPS = 120, 150, 100, 60, 400, 120
+STARTS = {'blend': (2, 4), 'additive': (1, 1)}
+LABELS_PER_JOB, PER_LABEL, MEASURED, DRAWS, BATCH, GROUPS, FOLDS = 5, 8, 256, 8, 64, 64, 5
+LAMBDA = {'blend': 0.02, 'additive': 0.05}
+DTYPES = {'F32': np.float32, 'U8': np.uint8, 'I32': np.int32, 'I64': np.int64}
+
+
+def read_safetensors(path):
+    data = open(path, 'rb').read()
+    (size,) = struct.unpack('<Q', data[:8])
+    tensors = {}
+    for name, entry in json.loads(data[8 : 8 + size]).items():
+        if name == '__metadata__':
+            continue
+        start, end = entry['data_offsets']
+        values = np.frombuffer(data[8 + size + start : 8 + size + end], DTYPES[entry['dtype']])
+        tensors[name] = values.reshape(entry['shape']).copy()
+    return tensors
+
+
+class Network:
+    """A graph of layers as network.json has it; activations are NCHW here."""
+
+    def __init__(self, folder):
+        graph = json.load(open(folder + '/network.json'))
+        self.layers, self.output, self.labels = graph['layers'], graph['output'], len(graph['labelNames'])
+        self.weights = {}
+        for name, value in read_safetensors(folder + '/weights.safetensors').items():
+            tensor = torch.tensor(value)
+            self.weights[name] = tensor.permute(3, 2, 0, 1).contiguous() if tensor.dim() == 4 else tensor
+
+    def run(self, entering, wanted, start='images', weights=None):
+        """Activations of the wanted nodes, from those of the node `start` on."""
+        weights = weights or self.weights
+        seen = {start: entering}
+        for layer in self.layers:
+            if layer['name'] in seen or not all(name in seen for name in layer['inputs']):
+                continue
+            seen[layer['name']] = apply_layer(layer, [seen[name] for name in layer['inputs']], weights)
+            if all(name in seen for name in wanted):
+                break
+        return [seen[name] for name in wanted]
+
+    def logits(self, images):
+        return self.run(images, [self.output])[0]
+
+    def cut(self):
+        """What enters the last dense layer."""
+        return [layer for layer in self.layers if layer['type'] == 'dense'][-1]['inputs'][0]
+
+    def head(self):
+        last = [layer for layer in self.layers if layer['type'] == 'dense'][-1]['name']
+        return [name for name in self.weights if name.startswith(last + '/')]
+
+
+def same(padding, size, kernel, stride):
+    if isinstance(padding, dict):
+        return padding
+    if padding == 'valid':
+        return {'top': 0, 'bottom': 0, 'left': 0, 'right': 0}
+    total = [max(0, (math.ceil(size[i] / stride[i]) - 1) * stride[i] + kernel[i] - size[i]) for i in (0, 1)]
+    return {'top': total[0] // 2, 'bottom': total[0] - total[0] // 2, 'left': total[1] // 2, 'right': total[1] - total[1] // 2}
+
+
+def apply_layer(layer, inputs, weights):
+    kind, (x, *_) = layer['type'], inputs
+    name = layer['name']
+    if kind == 'conv2d':
+        p = same(layer['padding'], x.shape[2:], layer['kernelSize'], layer['strides'])
+        pads = (p['top'], p['left'])
+        if (p['bottom'], p['right']) != pads:
+            x, pads = F.pad(x, (p['left'], p['right'], p['top'], p['bottom'])), (0, 0)
+        bias = weights.get(name + '/bias')
+        return F.conv2d(x, weights[name + '/kernel'], bias, layer['strides'], pads, layer['dilations'], layer['groups'])
+    if kind == 'dense':
+        y = x @ weights[name + '/kernel']
+        return y + weights[name + '/bias'] if layer['bias'] else y
+    if kind in ('maxPool', 'averagePool'):
+        p = same(layer['padding'], x.shape[2:], layer['poolSize'], layer['strides'])
+        if any(p.values()):
+            sys.exit(f'{name}: a padded pool is not written here')
+        pool = F.max_pool2d if kind == 'maxPool' else F.avg_pool2d
+        return pool(x, layer['poolSize'], layer['strides'])
+    if kind == 'flatten':
+        return x.permute(0, 2, 3, 1).flatten(1) if x.dim() == 4 else x
+    if kind == 'globalAveragePool':
+        return x.mean((2, 3))
+    if kind == 'add':
+        return sum(inputs)
+    if kind == 'normalize':
+        mean, std = (torch.tensor(layer[key]).view(1, -1, 1, 1) for key in ('mean', 'std'))
+        return (x - mean) / std
+    if kind in ('relu', 'elu', 'relu6', 'selu', 'tanh', 'sigmoid'):
+        return {'relu': F.relu, 'elu': F.elu, 'relu6': F.relu6, 'selu': F.selu}.get(kind, getattr(torch, kind))(x)
+    sys.exit(f'{name}: layers of type {kind} are not written here')
+
+
+def parts_of(raw, kind, shape):
+    channels, height, width = shape
+    bounded = torch.tanh(raw)
+    if kind == 'additive':
+        return None, bounded.view(-1, *shape)
+    unit = (bounded + 1) / 2
+    return unit[:, : height * width].view(-1, 1, height, width), unit[:, height * width :].view(-1, *shape)
+
+
+def stamp(images, mask, pattern):
+    """Stamps trigger n on the n-th group of images."""
+    grouped = images.view(pattern.shape[0], -1, *images.shape[1:])
+    if mask is None:
+        return (grouped + pattern[:, None]).clamp(0, 1).view_as(images)
+    return (grouped * (1 - mask[:, None]) + mask[:, None] * pattern[:, None]).view_as(images)
+
+
+def norms_of(mask, pattern):
+    return mask.sum((1, 2, 3)) if mask is not None else pattern.abs().sum((1, 2, 3)) / pattern.shape[1]
+
+
+def size_of(kind, shape):
+    return shape[1] * shape[2] * ((1 + shape[0]) if kind == 'blend' else shape[0])
+
+
+class Run:
+    def __init__(self, network, images, labels):
+        self.network, self.shape = network, images.shape[1:]
+        order = torch.randperm(len(images))
+        held = round(0.3 * len(images))
+        self.held, self.held_labels = images[order[:held]], labels[order[:held]]
+        self.learn, self.learn_labels = images[order[held:]], labels[order[held:]]
+        self.seconds = {}
+
+    def timed(self, stage, work):
+        began = time.time()
+        value = work()
+        self.seconds[stage] = self.seconds.get(stage, 0) + time.time() - began
+        return value
+
+    def draw(self, label, count):
+        others = (self.learn_labels != label).nonzero()[:, 0]
+        return self.learn[others[torch.randint(len(others), (count,))]]
+
+    def screen(self, kind, labels, steps):
+        """The smallest trigger of each label, side by side."""
+        size, masked = size_of(kind, self.shape), self.shape[1] * self.shape[2] if kind == 'blend' else 0
+        raw = (0.1 if kind == 'blend' else 0.01) * torch.randn(len(labels), size)
+        raw[:, :masked] -= 1
+        state = {'lambda': torch.full((len(labels),), LAMBDA[kind]), 'success': torch.zeros(len(labels))}
+        state.update(best_norm=torch.full((len(labels),), 1e9), best=raw.clone())
+        rate = 0.4 if kind == 'blend' else 0.05
+        raw = raw.requires_grad_()
+        optimizer = torch.optim.Adam([raw], rate, betas=(0.5, 0.9))
+        goal = torch.tensor(labels).repeat_interleave(PER_LABEL)
+        for _ in range(steps):
+            images = torch.cat([self.draw(label, PER_LABEL) for label in labels])
+            mask, pattern = parts_of(raw, kind, self.shape)
+            logits = self.network.logits(stamp(images, mask, pattern))
+            norms = norms_of(mask, pattern)
+            loss = F.cross_entropy(logits, goal, reduction='none').view(-1, PER_LABEL).mean(1)
+            hits = (logits.argmax(1) == goal).float().view(-1, PER_LABEL).mean(1)
+            before = raw.detach().clone()
+            optimizer.zero_grad()
+            (loss + state['lambda'] * norms).sum().backward()
+            optimizer.step()
+            self.steer(state, before, hits, norms.detach())
+        return state['best']
+
+    @staticmethod
+    def steer(state, raw, hits, norms):
+        state['success'] = 0.8 * state['success'] + 0.2 * hits
+        succeeds = state['success'] >= 0.95
+        better = succeeds & (norms < state['best_norm'])
+        chosen = better | (state['best_norm'] == 1e9)
+        state['best_norm'] = torch.where(better, norms, state['best_norm'])
+        state['best'] = torch.where(chosen[:, None], raw, state['best'])
+        state['lambda'] = (state['lambda'] * torch.where(succeeds, 1.06, 1 / 1.06)).clamp(1e-5, 10)
+
+    @torch.no_grad()
+    def measure(self, found):
+        """Triggers (kind, label, raw) with norm and success rate on held-back images."""
+        measured = []
+        for kind, label, raw in found:
+            mask, pattern = parts_of(raw[None], kind, self.shape)
+            others = self.held[:MEASURED][self.held_labels[:MEASURED] != label]
+            answers = torch.cat([self.network.logits(stamp(part, mask, pattern)).argmax(1) for part in others.split(128)])
+            measured.append((kind, label, raw, norms_of(mask, pattern).item(), (answers == label).float().mean().item()))
+        return measured
+
+    def screen_all(self, suspects=None):
+        found = []
+        for kind, (starts, _) in STARTS.items():
+            for first in range(0, self.network.labels, LABELS_PER_JOB):
+                chunk = list(range(first, min(first + LABELS_PER_JOB, self.network.labels)))
+                times = [label for label in chunk for _ in range(starts if suspects is None or label in suspects else 1)]
+                raw = self.screen(kind, times, SCREEN_STEPS)
+                found += [(kind, label, raw[row]) for row, label in enumerate(times)]
+        return self.measure(found)
+
+    def search(self, labels):
+        found = []
+        for kind, (_, starts) in STARTS.items():
+            for label in labels:
+                found += [(kind, label, row) for row in self.screen(kind, [label] * starts, SEARCH_STEPS)]
+        return self.measure(found)
+
+    def strengthen(self, triggers):
+        found = []
+        for kind in STARTS:
+            own = [trigger for trigger in triggers if trigger[0] == kind]
+            if not own:
+                continue
+            raw = torch.stack([trigger[2] for trigger in own]).requires_grad_()
+            budget = 1.25 * torch.tensor([trigger[3] for trigger in own])
+            optimizer = torch.optim.Adam([raw], 0.2 if kind == 'blend' else 0.02, betas=(0.5, 0.9))
+            goal = torch.tensor([trigger[1] for trigger in own]).repeat_interleave(PER_LABEL)
+            for _ in range(STRENGTHEN_STEPS):
+                images = torch.cat([self.draw(trigger[1], PER_LABEL) for trigger in own])
+                mask, pattern = parts_of(raw, kind, self.shape)
+                logits = self.network.logits(stamp(images, mask, pattern))
+                chosen = F.one_hot(goal, self.network.labels)
+                margins = (logits * chosen).sum(1) - (logits - 1e6 * chosen).max(1).values
+                excess = F.relu(norms_of(mask, pattern) / budget - 1).sum()
+                optimizer.zero_grad()
+                (200 * excess - margins.sum() / PER_LABEL).backward()
+                optimizer.step()
+            found += [(kind, trigger[1], raw.detach()[row]) for row, trigger in enumerate(own)]
+        return self.measure(found)
+
+    def staircase(self, trigger):
+        kind, label, base, norm, _ = trigger
+        found = []
+        for level in (0.5, 0.8, 0.95):
+            generator, estimator = Generator(base), Estimator(len(base))
+            optimizers = [torch.optim.Adam(net.parameters(), 2e-3, betas=(0.5, 0.999)) for net in (generator, estimator)]
+            for _ in range(STAIRCASE_STEPS):
+                images, noise, other = self.draw(label, 32), torch.rand(32, 64), torch.rand(32, 64)
+                raw = generator(noise)
+                mask, pattern = parts_of(raw, kind, self.shape)
+                likely = self.network.logits(stamp(images, mask, pattern)).softmax(1)[:, label]
+                shown = torch.tanh(raw)
+                information = estimator(noise, shown).mean() - estimator(other, shown).exp().mean().log()
+                excess = F.relu(norms_of(mask, pattern).mean() / norm - 1)
+                optimizers[0].zero_grad()
+                (F.relu(level - likely).mean() - 0.1 * information + 0.5 * excess).backward()
+                optimizers[0].step()
+                shown = torch.tanh(generator(torch.rand(32, 64))).detach()
+                joint, marginal = estimator(torch.rand(32, 64), shown).mean(), estimator(torch.rand(32, 64), shown).exp().mean()
+                optimizers[1].zero_grad()
+                (marginal / marginal.detach() - joint).backward()
+                optimizers[1].step()
+            with torch.no_grad():
+                found += [(kind, label, raw) for raw in generator(torch.rand(DRAWS, 64))]
+        return self.measure(found)
+
+    def unlearn(self, pool):
+        """Late unlearning behind the last cut; answers the purified weights."""
+        network, cut = self.network, self.network.cut()
+        clean, triggered, answers = [], [], []
+        with torch.no_grad():
+            for _ in range(GROUPS):
+                images = self.learn[torch.randint(len(self.learn), (BATCH,))]
+                images = torch.roll(images, tuple(torch.randint(-2, 3, (2,)).tolist()), (2, 3))
+                kind, _, raw, *_ = pool[torch.randint(len(pool), (1,)).item()]
+                seen, logits = network.run(images, [cut, network.output])
+                clean.append(seen)
+                answers.append(logits.softmax(1))
+                triggered.append(network.run(stamp(images, *parts_of(raw[None], kind, self.shape)), [cut])[0])
+        clean, triggered, answers = torch.cat(clean), torch.cat(triggered), torch.cat(answers)
+        head = {name: network.weights[name].clone().requires_grad_() for name in network.head()}
+        optimizer = torch.optim.SGD(head.values(), 1e-2, momentum=0.9)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, LATE_STEPS, cycle_momentum=False)
+        for _ in range(LATE_STEPS):
+            chosen = torch.randint(len(clean), (BATCH,))
+            pushed = clean[chosen] + (1 + 3 * torch.rand(1)) * (triggered[chosen] - clean[chosen])
+            (logits,) = network.run(torch.cat([clean[chosen], pushed]), [network.output], cut, {**network.weights, **head})
+            on_clean, on_triggered = (-(part.log_softmax(1) * answers[chosen]).sum(1).mean() for part in logits.split(BATCH))
+            optimizer.zero_grad()
+            (on_clean + 0.2 * on_triggered).backward()
+            torch.nn.utils.clip_grad_norm_(head.values(), 1)
+            optimizer.step()
+            schedule.step()
+        return {**network.weights, **{name: value.detach() for name, value in head.items()}}
+
+    def calibrate(self, pool, images, labels):
+        """Cross-fitted probes on the activations that enter the head."""
+        cut = self.network.cut()
+        with torch.no_grad():
+            see = lambda some: torch.cat([self.network.run(part, [cut])[0] for part in some.split(128)])
+            clean = see(images)
+            others = images[labels != pool[0][1]]
+            stamped = []
+            for index, (kind, _, raw, *_) in enumerate(pool):
+                own = (others if len(others) >= 1500 else torch.cat([others, others]))[index :: len(pool)]
+                stamped.append(see(stamp(own, *parts_of(raw[None], kind, self.shape))))
+            stamped = torch.cat(stamped)
+        for fold in range(FOLDS + 1):
+            kept = torch.arange(len(clean)) % FOLDS != fold
+            hot = torch.arange(len(stamped)) % FOLDS != fold
+            low, high = clean[kept], stamped[hot]
+            both = torch.cat([low, high])
+            scale = both.std(0).clamp(min=1e-4)
+            low, high = (low - both.mean(0)) / scale, (high - both.mean(0)) / scale
+            weight, bias = torch.zeros(low.shape[1], requires_grad=True), torch.zeros(1, requires_grad=True)
+            optimizer = torch.optim.Adam([weight, bias], 0.1)
+            for _ in range(PROBE_STEPS):
+                loss = F.softplus(low @ weight + bias).mean() + F.softplus(-(high @ weight + bias)).mean()
+                optimizer.zero_grad()
+                (loss + 1e-2 * (weight**2).sum()).backward()
+                optimizer.step()
+
+
+class Generator(torch.nn.Module):
+    def __init__(self, base):
+        super().__init__()
+        self.hidden = torch.nn.ModuleList(torch.nn.Linear(size, 64, bias=False) for size in (16, 80, 80))
+        self.norms = torch.nn.ModuleList(torch.nn.BatchNorm1d(64) for _ in range(3))
+        self.last = torch.nn.Linear(80, len(base))
+        torch.nn.init.normal_(self.last.weight, 0, 0.1 / 8)
+        self.last.bias.data = base.clone()
+
+    def forward(self, noise):
+        chunks = noise.split(16, 1)
+        state = chunks[0]
+        for index, (linear, norm) in enumerate(zip(self.hidden, self.norms)):
+            state = torch.cat([F.leaky_relu(norm(linear(state)), 0.2), chunks[index + 1]], 1)
+        return self.last(state)
+
+
+class Estimator(torch.nn.Module):
+    def __init__(self, outputs):
+        super().__init__()
+        self.noise, self.trigger = torch.nn.Linear(64, 64), torch.nn.Linear(outputs, 64, bias=False)
+        self.middle, self.last = torch.nn.Linear(64, 64, bias=False), torch.nn.Linear(64, 1, bias=False)
+
+    def forward(self, noise, triggers):
+        joined = F.leaky_relu(self.noise(noise) + self.trigger(triggers), 0.2)
+        return self.last(F.leaky_relu(self.middle(joined), 0.2))
+
+
+def suspects(screened, labels):
+    """The smallest of each form and the outliers, at most three labels."""
+    scored = []
+    for kind in STARTS:
+        norms = np.log([min(item[3] for item in screened if item[:2] == (kind, label)) for label in range(labels)])
+        spread = max(1.4826 * np.median(np.abs(norms - np.median(norms))), 0.05)
+        index = (np.median(norms) - norms) / spread
+        scored += [(index[label], label) for label in range(labels) if index[label] >= 1.5 or index[label] == index.max()]
+    return list(dict.fromkeys(label for _, label in sorted(scored, reverse=True)))[:3]
+
+
+def main():
+    folder, clean = sys.argv[1:]
+    torch.manual_seed(1)
+    data = read_safetensors(clean)
+    images = torch.tensor(data['images']).permute(0, 3, 1, 2).float() / 255
+    labels = torch.tensor(data['labels'].astype(np.int64))
+    network = Network(folder)
+    run = Run(network, images, labels)
+    for weights in network.weights.values():
+        weights.requires_grad_(False)
+    screened = run.timed('screen', run.screen_all)
+    chosen = suspects(screened, network.labels)
+    found = run.timed('search', lambda: run.search(chosen))
+    first = lambda label, kind: min((item for item in screened + found if item[:2] == (kind, label)), key=lambda item: item[3])
+    strong = run.timed('strengthen', lambda: run.strengthen([first(label, kind) for label in chosen for kind in STARTS]))
+    target = chosen[0]
+    pool = [item for item in screened + found + strong if item[1] == target and item[4] >= 0.75]
+    pool = pool or [first(target, kind) for kind in STARTS]
+    pool += run.timed('staircase', lambda: run.staircase(max(pool, key=lambda item: item[4])))
+    pool = pool[:16]
+    network.weights = run.timed('unlearn', lambda: run.unlearn(pool))
+    run.timed('screen again', lambda: run.screen_all([target]))
+    run.timed('measure', lambda: run.measure([item[:3] for item in pool]))
+    run.timed('calibrate', lambda: run.calibrate(pool, images, labels))
+    print(json.dumps({'torch': torch.__version__, 'threads': torch.get_num_threads(), 'target': target, 'seconds': run.seconds}))
+
+
+main()
