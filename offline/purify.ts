@@ -66,24 +66,23 @@ export async function purify(model: Model, images: Dataset, options: PurifyOptio
     pools: [...pools.values()].map((pool) => pool.map(({ trigger }) => trigger)),
   };
   const trial = await progress.stage('unlearn', 'choosing the cut', (report) => chooseCut(cutInput, report));
-  const { weights, tradeOff } =
+  const { weights, tradeOff, hitRates } =
     options.unlearn === 'late'
       ? trial
-      : await progress.stage('unlearn', 'gradient ascent on all layers', (report) =>
-          unlearn(cutInput, 'ascent', trial.cut, report),
-        );
+      : await progress.stage('unlearn', 'gradient ascent on all layers', async (report) => {
+          const unlearned = await unlearn(cutInput, 'ascent', trial.cut, report);
+          const rates = labelHitRates(
+            { ...recovery, weights: unlearned.weights },
+            recovery.split.heldBack,
+            cutInput.pools.flat(),
+          );
+          return { ...unlearned, hitRates: await rates };
+        });
   const { cut } = trial;
   const fresh = await progress.stage('screen', 'all labels once more, with a new seed', (report) =>
     screenAll({ ...recovery, weights, seed: seed + FRESH_SEED }, report, [...pools.keys()]),
   );
   const before = [...pools.values()].flat();
-  const hitRates = await progress.stage('measure', 'the recovered triggers on the purified model', () =>
-    labelHitRates(
-      { ...recovery, weights },
-      recovery.split.heldBack,
-      before.map(({ trigger }) => trigger),
-    ),
-  );
   const after = before.map((item, index) => ({ ...item, hitRate: hitRates[index]![item.trigger.targetLabel]! }));
   const guard = await progress.stage('calibrate', `probe behind ${cut}`, () =>
     makeGuard(recovery, weights, cut, images, pools, after, options.falsePositiveRate),

@@ -7,13 +7,13 @@ import type { HostWeights } from '../../src/network/safetensors.ts';
 import { headWeightShapes } from '../../src/release/release.ts';
 import type { Trigger } from '../../src/trigger/trigger.ts';
 import { everyIndex, spread } from '../batch.ts';
-import { calibrate, scoreFeatures } from '../calibrate.ts';
-import { selectImages, type Dataset } from '../data/dataset.ts';
+import { calibrate, scoreImages } from '../calibrate.ts';
+import { selectImages } from '../data/dataset.ts';
 import type { Engine } from '../engine/engine.ts';
 import { runReportedJobs } from '../jobs.ts';
-import { predict, predictWithFeatures } from '../predict.ts';
+import { predict } from '../predict.ts';
 import type { Report } from '../progress.ts';
-import { measuringImages } from '../recover/measure.ts';
+import { labelHitRates } from '../recover/measure.ts';
 import type { Split } from '../recover/screening.ts';
 import { ASCENT_WEIGHTS, type Ascent } from './ascent.ts';
 import type { Unlearned, Unlearning } from './late.ts';
@@ -43,6 +43,8 @@ export type CutTrial = {
   cut: string;
   weights: HostWeights;
   tradeOff: Moment[];
+  /** The share of images that each label [K] gets under every trigger, pool after pool. */
+  hitRates: number[][];
   /** Success rate of the recovered triggers beyond the victim's natural rate, accuracy lost, probe's true-positive rate; all held-back. */
   obedience: number;
   accuracyLoss: number;
@@ -84,6 +86,8 @@ export function distinctCuts(network: Network): string[] {
 
 /** Enough clean images for a trial's probes; those that are published are fitted on all. */
 const TRIAL_IMAGES = 512;
+/** How many images a trial's probes judge under every trigger. */
+const FLAGGED_IMAGES = 128;
 
 /** Tries cuts from the latest to earlier ones until one holds; if none does, the best of those tried. */
 export async function chooseCut(input: CutInput, report: Report): Promise<CutTrial> {
@@ -104,35 +108,42 @@ export async function chooseCut(input: CutInput, report: Report): Promise<CutTri
 }
 
 async function measureCut(input: CutInput, cut: string, { weights, tradeOff }: Unlearned): Promise<CutTrial> {
+  const { network, split, pools, engine } = input;
+  const { heldBack } = split;
+  const triggers = pools.flat();
+  const [before, after] = [toDevice(input.weights), toDevice(weights)];
+  const all = everyIndex(heldBack.count);
+  const [were, are] = [await predict(network, before, heldBack, all), await predict(network, after, heldBack, all)];
+  const hitRates = await labelHitRates({ network, weights, engine }, heldBack, triggers);
+  const obedience = triggers.map(({ targetLabel }, index) => {
+    return hitRates[index]![targetLabel]! - attackSuccessRate(were, heldBack.labels, targetLabel).rate;
+  });
+  const accuracyLoss = cleanAccuracy(were, heldBack.labels).rate - cleanAccuracy(are, heldBack.labels).rate;
+  const separation = await separationAt(input, cut, weights, after);
+  [before, after].forEach((held) => held.forEach((tensor) => tensor.dispose()));
+  return { cut, weights, tradeOff, hitRates, obedience: mean(obedience), accuracyLoss, separation };
+}
+
+/** The share of triggered held-back images that probes fitted to every other trigger flag. */
+async function separationAt(input: CutInput, cut: string, host: HostWeights, weights: Weights): Promise<number> {
   const { network, split, pools, seed } = input;
   const { learn, heldBack } = split;
-  const images = measuringImages(heldBack);
   const { probes, threshold } = await calibrate({
     network,
-    weights,
+    weights: host,
     cut,
     images: selectImages(learn, spread(learn.count, TRIAL_IMAGES)),
     pools: pools.map((pool) => pool.filter((_, index) => index % 2 === 0)),
     falsePositiveRate: FALSE_POSITIVE_RATE,
     seed,
   });
-  const [before, after] = [toDevice(input.weights), toDevice(weights)];
-  const answer = (of: Weights, to: Dataset): Promise<Int32Array> => predict(network, of, to, everyIndex(to.count));
-  const natural = await answer(before, images);
-  const obedience: number[] = [];
+  const images = selectImages(heldBack, spread(heldBack.count, FLAGGED_IMAGES));
   const flagged: number[] = [];
   for (const trigger of pools.flat()) {
-    const rateOf = (labels: Int32Array): number => attackSuccessRate(labels, images.labels, trigger.targetLabel).rate;
-    const stamped = await predictWithFeatures(network, after, cut, images, everyIndex(images.count), trigger);
-    obedience.push(rateOf(stamped.labels) - rateOf(natural));
-    const scores = await scoreFeatures(stamped.features, probes);
+    const scores = await scoreImages(network, weights, cut, probes, images, trigger);
     flagged.push(scores.filter((score) => score > threshold).length / scores.length);
   }
-  const accuracyOf = async (of: Weights): Promise<number> =>
-    cleanAccuracy(await answer(of, heldBack), heldBack.labels).rate;
-  const accuracyLoss = (await accuracyOf(before)) - (await accuracyOf(after));
-  [before, after].forEach((held) => held.forEach((tensor) => tensor.dispose()));
-  return { cut, weights, tradeOff, obedience: mean(obedience), accuracyLoss, separation: mean(flagged) };
+  return mean(flagged);
 }
 
 const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;

@@ -16,18 +16,6 @@ import type { Result } from '../../src/result.ts';
 const PYTHON = '/usr/bin/python3';
 const ROOT = join(import.meta.dirname, '..', '..');
 const theirs = z.object({ torch: z.string(), threads: z.number(), seconds: z.record(z.string(), z.number()) });
-/** The name in purify_torch.py of every stage that `purify` tells. */
-const STAGES: Record<string, string> = {
-  'screen all': 'screen',
-  search: 'search',
-  strengthen: 'strengthen',
-  staircase: 'staircase',
-  unlearn: 'unlearn',
-  'screen again': 'screen again',
-  measure: 'measure',
-  calibrate: 'calibrate',
-};
-
 const value = <T>(result: Result<T>): T => {
   if (!result.ok) throw new Error(result.error);
   return result.value;
@@ -47,8 +35,7 @@ async function output(command: string, args: readonly string[]): Promise<{ stdou
 function stageSeconds(stderr: string): Map<string, number> {
   const seconds = new Map<string, number>();
   for (const [, name, label, time] of stderr.matchAll(/^ *\d+:\d+ {2}(\w+) +(.*?) +done in ([\d.]+) s$/gm)) {
-    const again = label!.includes('once more') ? 'screen again' : name === 'screen' ? 'screen all' : name!;
-    seconds.set(STAGES[again] ?? again, Number(time));
+    seconds.set(label!.includes('once more') ? 'screen again' : name!, Number(time));
   }
   return seconds;
 }

@@ -383,8 +383,8 @@ def main():
     pool += run.timed('staircase', lambda: run.staircase(max(pool, key=lambda item: item[4])))
     pool = pool[:16]
     network.weights = run.timed('unlearn', lambda: run.unlearn(pool))
+    run.timed('unlearn', lambda: run.measure([item[:3] for item in pool]))
     run.timed('screen again', lambda: run.screen_all([target]))
-    run.timed('measure', lambda: run.measure([item[:3] for item in pool]))
     run.timed('calibrate', lambda: run.calibrate(pool, images, labels))
     print(json.dumps({'torch': torch.__version__, 'threads': torch.get_num_threads(), 'target': target, 'seconds': run.seconds}))
 
