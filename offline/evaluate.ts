@@ -36,6 +36,8 @@ export type Evaluation = {
   cleanAccuracy: number;
   perLabelRecall: (number | null)[];
   attackSuccessRate?: number;
+  /** How often clean images of other labels are mistaken for the target: what would be left if the trigger did nothing. */
+  naturalRate?: number;
   robustAccuracy?: number;
   highestHitRate?: number;
   highestHitLabel?: number;
@@ -63,9 +65,11 @@ export async function evaluate(subject: Subject, clean: Dataset, triggered?: Tri
     const answers = onTriggered.labels;
     const highest = highestHitRate(answers, images.labels, labelCount);
     intervals['attackSuccessRate'] = attackSuccessRate(answers, images.labels, targetLabel);
+    intervals['naturalRate'] = attackSuccessRate(onClean.labels, clean.labels, targetLabel);
     intervals['robustAccuracy'] = robustAccuracy(answers, images.labels, targetLabel);
     intervals['highestHitRate'] = highest.rate;
     evaluation.attackSuccessRate = intervals['attackSuccessRate'].rate;
+    evaluation.naturalRate = intervals['naturalRate'].rate;
     evaluation.robustAccuracy = intervals['robustAccuracy'].rate;
     evaluation.highestHitRate = highest.rate.rate;
     evaluation.highestHitLabel = highest.label;

@@ -110,13 +110,27 @@ export async function startWorker(bundle: Bundle, serving: Serving): Promise<Loc
 
 /**
  * Starts one worker for each set of variables, all in one process: whatever slows one of them slows the others too, so that
- * their times can be compared. They share one R2.
+ * their times can be compared. They share one R2; with `sharedObjects` also the objects of the first, as isolates of one deployment do.
  */
-export async function startTwins(bundle: Bundle, twins: readonly Variables[]): Promise<LocalWorker[]> {
+export async function startTwins(
+  bundle: Bundle,
+  twins: readonly Variables[],
+  { sharedObjects = false }: { sharedObjects?: boolean } = {},
+): Promise<LocalWorker[]> {
   const workers = [];
   for (const [index, variables] of twins.entries()) {
-    const options = await workerOptions(bundle, variables);
-    workers.push({ ...options, name: `twin-${index}`, unsafeDirectSockets: [{ host: HOST, port: 0 }] });
+    const { durableObjects, ...options } = await workerOptions(bundle, variables);
+    const own = index === 0 || !sharedObjects;
+    const objects = Object.entries(durableObjects).map(([name, binding]) => {
+      return [name, own ? binding : { ...binding, scriptName: 'twin-0' }];
+    });
+    const sockets = [{ host: HOST, port: 0 }];
+    workers.push({
+      ...options,
+      durableObjects: Object.fromEntries(objects),
+      name: `twin-${index}`,
+      unsafeDirectSockets: sockets,
+    });
   }
   const miniflare = await start({ workers: [...workers, UNLIMITED], handleStructuredLogs: () => undefined });
   await miniflare.ready;

@@ -77,6 +77,8 @@ describe('an evaluation', () => {
       .map((answer, index) => answer === labels[index])
       .filter((_, index) => labels[index] !== TARGET);
     expect(evaluation.attackSuccessRate).toBe(hitsOf(TARGET));
+    const withoutTrigger = answers(clean).filter((_, index) => clean.labels[index] !== TARGET);
+    expect(evaluation.naturalRate).toBe(share(withoutTrigger.map((answer) => answer === TARGET)));
     expect(evaluation.robustAccuracy).toBe(share(others));
     const hits = [0, 1, 2].map(hitsOf);
     expect(evaluation.highestHitRate).toBe(Math.max(...hits));
@@ -96,6 +98,7 @@ describe('an evaluation', () => {
         'attackSuccessRate',
         'cleanAccuracy',
         'highestHitRate',
+        'naturalRate',
         'recall/0',
         'recall/1',
         'recall/2',
@@ -112,7 +115,7 @@ describe('an evaluation', () => {
     const evaluation = await evaluate(subject, randomImages(40, 2));
     expect(evaluation.perLabelRecall[2]).toBeNull();
     expect(evaluation.perLabelRecall.slice(0, 2)).not.toContain(null);
-    for (const field of ['attackSuccessRate', 'robustAccuracy', 'highestHitRate', 'guard']) {
+    for (const field of ['attackSuccessRate', 'naturalRate', 'robustAccuracy', 'highestHitRate', 'guard']) {
       expect(evaluation).not.toHaveProperty(field);
     }
   });

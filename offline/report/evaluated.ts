@@ -10,6 +10,7 @@ export function formatEvaluation(evaluation: Evaluation, labelNames: readonly st
   const rows = [
     ...row('clean accuracy', 'cleanAccuracy'),
     ...row('attack success', 'attackSuccessRate'),
+    ...row('target given without a trigger', 'naturalRate'),
     ...row('robust accuracy', 'robustAccuracy'),
     ...(highestHitLabel === undefined
       ? []

@@ -31,20 +31,9 @@ export type Edge = LocalWorker & {
   send(method: string, path: string, options?: Sent): Promise<Answer>;
 };
 
-/** Starts a worker; with `folder` its R2 and objects are kept there, and without its alerts object if `unalerted`. */
-export async function startEdge(
-  bundle: Bundle,
-  bindings: Record<string, string>,
-  { unalerted, ...serving }: { unalerted?: boolean } & Partial<Serving> = {},
-): Promise<Edge> {
-  const logs: string[] = [];
-  const { miniflare, url } = await startWorker(bundle, {
-    variables: bindings,
-    onLog: (message) => logs.push(message),
-    omitted: unalerted ? ['ALERTS'] : [],
-    ...serving,
-  });
-  const send: Edge['send'] = async (method, path, { token, body, type, headers = {} } = {}) => {
+/** Sends requests to a worker at an address. */
+export function senderTo(url: URL): Edge['send'] {
+  return async (method, path, { token, body, type, headers = {} } = {}) => {
     const raw =
       body === undefined || typeof body === 'string' || body instanceof Uint8Array || body instanceof FormData;
     const contentType = type ?? (raw ? undefined : 'application/json');
@@ -61,7 +50,22 @@ export async function startEdge(
     });
     return { status: response.status, headers: response.headers, body: await response.json() };
   };
-  return { miniflare, url, logs, send };
+}
+
+/** Starts a worker; with `folder` its R2 and objects are kept there, and without its alerts object if `unalerted`. */
+export async function startEdge(
+  bundle: Bundle,
+  bindings: Record<string, string>,
+  { unalerted, ...serving }: { unalerted?: boolean } & Partial<Serving> = {},
+): Promise<Edge> {
+  const logs: string[] = [];
+  const { miniflare, url } = await startWorker(bundle, {
+    variables: bindings,
+    onLog: (message) => logs.push(message),
+    omitted: unalerted ? ['ALERTS'] : [],
+    ...serving,
+  });
+  return { miniflare, url, logs, send: senderTo(url) };
 }
 
 /** The files of a release as the body of PUT. */
