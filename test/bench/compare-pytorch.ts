@@ -47,11 +47,11 @@ try {
   const model = value(await openModel(path, {}, ''));
   value(await saveModel(join(folder, 'model'), foldBatchNorm(model.network, model.weights)));
   const flags = ['--clean', clean, '--out', join(folder, 'release'), '--key', join(folder, 'key.pem'), '--force'];
-  const ours = stageSeconds((await output(process.execPath, ['offline/cli.ts', 'purify', path, ...flags])).stderr);
   const script = join(import.meta.dirname, 'purify_torch.py');
   const printed = await output(PYTHON, [script, join(folder, 'model'), clean]);
   if (!printed.stdout) throw new Error(printed.stderr);
   const { torch, threads, seconds } = theirs.parse(JSON.parse(printed.stdout));
+  const ours = stageSeconds((await output(process.execPath, ['offline/cli.ts', 'purify', path, ...flags])).stderr);
   const rows = Object.entries(seconds).map(([stage, time]) => {
     const own = ours.get(stage);
     return [stage, own?.toFixed(1) ?? '-', time.toFixed(1), own ? (own / time).toFixed(2) : '-'];
