@@ -121,13 +121,15 @@ export async function startTwins(
   for (const [index, variables] of twins.entries()) {
     const { durableObjects, ...options } = await workerOptions(bundle, variables);
     const own = index === 0 || !sharedObjects;
-    const objects = Object.entries(durableObjects).map(([name, binding]) => {
-      return [name, own ? binding : { ...binding, scriptName: 'twin-0' }];
-    });
+    const objects = Object.entries(durableObjects as Record<string, object>).map(
+      ([name, binding]): [string, object] => {
+        return [name, own ? binding : { ...binding, scriptName: 'twin-0' }];
+      },
+    );
     const sockets = [{ host: HOST, port: 0 }];
     workers.push({
       ...options,
-      durableObjects: Object.fromEntries(objects),
+      durableObjects: Object.fromEntries<object>(objects),
       name: `twin-${index}`,
       unsafeDirectSockets: sockets,
     });
