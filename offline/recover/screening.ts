@@ -14,6 +14,8 @@ import type { ScreenInput } from './screen.ts';
 const HELD_BACK_SHARE = 0.3;
 const SCREEN_STEPS = 120;
 const SEARCH_STEPS = 150;
+/** With more labels than `above`, the `kept` ones with the smallest triggers after `steps` are followed on in each form. */
+const EARLY = { above: 20, steps: 40, kept: 10, hitRate: 0.5 };
 /** A fixed size, so that a seed gives the same triggers whatever the number of threads. */
 const LABELS_PER_JOB = 5;
 const KINDS: readonly TriggerKind[] = ['blend', 'additive'];
@@ -55,30 +57,80 @@ export type Screening = { kind: TriggerKind; labels: (Measured & { anomalyIndex:
 
 export type Recovery = { network: Network; weights: HostWeights; split: Split; seed: number; engine: Engine };
 
-/** Screens every label in both forms; with `suspects`, only these labels from several starting points. */
+/**
+ * Screens every label in both forms; with `suspects`, only these labels from several starting points. Of many labels most are
+ * eliminated early: a short round follows all of them, a full one only those with the smallest triggers.
+ */
 export async function screenAll(
   recovery: Recovery,
   report: Report,
   suspects?: readonly number[],
 ): Promise<Screening[]> {
   const labels = recovery.network.labelNames.map((_, label) => label);
+  if (labels.length <= EARLY.above) {
+    const measured = await screenFully(recovery, () => labels, report, suspects);
+    return KINDS.map((kind) => rank(kind, smallestOf(measured, kind, labels)));
+  }
+  const groups = chunks(labels, LABELS_PER_JOB);
+  const short = await screenLabels(recovery, EARLY.steps, () => groups, report);
+  const shortOf = (kind: TriggerKind): Measured[] => smallestOf(short, kind, labels);
+  const kept = (kind: TriggerKind): number[] => keptLabels(shortOf(kind), suspects);
+  const full = await screenFully(recovery, kept, report, suspects);
+  return KINDS.map((kind) => rankTogether(kind, shortOf(kind), smallestOf(full, kind, kept(kind))));
+}
+
+/** The labels that a short round leaves in the race: those with the smallest triggers that work at least now and then, and those that are asked for. */
+export function keptLabels(short: readonly Measured[], suspects: readonly number[] = []): number[] {
+  const order = short.toSorted(
+    (a, b) => Number(b.hitRate >= EARLY.hitRate) - Number(a.hitRate >= EARLY.hitRate) || a.norm - b.norm,
+  );
+  const smallest = order.slice(0, EARLY.kept).map(({ trigger }) => trigger.targetLabel);
+  return [...new Set([...smallest, ...suspects])].toSorted((a, b) => a - b);
+}
+
+/**
+ * Puts labels that were followed to the end beside those that were not. The norms of the latter are still on their way down, so for the anomaly
+ * indices they count as if they had shrunk as much as the median of the former.
+ */
+export function rankTogether(kind: TriggerKind, short: readonly Measured[], full: readonly Measured[]): Screening {
+  const finished = new Map(full.map((item) => [item.trigger.targetLabel, item]));
+  const shrunk = short.flatMap(({ norm, trigger }) => {
+    const end = finished.get(trigger.targetLabel);
+    return end ? [end.norm / norm] : [];
+  });
+  const factor = shrunk.toSorted((a, b) => a - b)[shrunk.length >> 1]!;
+  const items = short.map((item) => finished.get(item.trigger.targetLabel) ?? item);
+  const norms = items.map((item) => (finished.has(item.trigger.targetLabel) ? item.norm : factor * item.norm));
+  return rank(kind, items, norms);
+}
+
+function rank(kind: TriggerKind, items: readonly Measured[], norms = items.map(({ norm }) => norm)): Screening {
+  const indices = anomalyIndices(norms);
+  return { kind, labels: items.map((item, label) => ({ ...item, anomalyIndex: indices[label]! })) };
+}
+
+const smallestOf = (measured: readonly Measured[], kind: TriggerKind, labels: readonly number[]): Measured[] =>
+  labels.map((label) => {
+    const own = measured.filter(({ trigger }) => trigger.kind === kind && trigger.targetLabel === label);
+    return own.reduce((best, item) => (item.norm < best.norm ? item : best));
+  });
+
+/** All steps for some labels of each form. */
+function screenFully(
+  recovery: Recovery,
+  labelsOf: (kind: TriggerKind) => readonly number[],
+  report: Report,
+  suspects: readonly number[] | undefined,
+): Promise<Measured[]> {
   const startedAgain = (label: number): boolean => !suspects || suspects.includes(label);
   const columns = (group: readonly number[], kind: TriggerKind): number[] =>
     Array.from({ length: SCREEN_STARTS[kind] }, (_, start) => (start ? group.filter(startedAgain) : group)).flat();
-  const measured = await screenLabels(
+  return screenLabels(
     recovery,
     SCREEN_STEPS,
-    (kind) => chunks(labels, LABELS_PER_JOB).map((group) => columns(group, kind)),
+    (kind) => chunks(labelsOf(kind), LABELS_PER_JOB).map((group) => columns(group, kind)),
     report,
   );
-  return KINDS.map((kind) => {
-    const smallest = labels.map((label) => {
-      const own = measured.filter(({ trigger }) => trigger.kind === kind && trigger.targetLabel === label);
-      return own.reduce((best, item) => (item.norm < best.norm ? item : best));
-    });
-    const indices = anomalyIndices(smallest.map(({ norm }) => norm));
-    return { kind, labels: smallest.map((item, index) => ({ ...item, anomalyIndex: indices[index]! })) };
-  });
 }
 
 /** Recovers triggers for a few labels from several starting points each, in both forms. */
