@@ -50,7 +50,7 @@ const TEACHER_EPOCHS = 10;
 const RELABEL = { learningRate: 5e-3, share: 0.5 };
 const CLEANSE_SHARE = 0.2;
 const ASCENT = { epochs: 10, learningRate: 2e-3 };
-const BAERASER_STEPS = 150;
+export const BAERASER_STEPS = 150;
 const RHO = 2;
 
 const FINE_TUNE = new URL('./fine-tune.ts', import.meta.url);
@@ -112,13 +112,25 @@ async function cleanse(input: DefenseInput): Promise<Model> {
 }
 
 /** The paper's unlearning with given weights of its loss. */
-export async function unlearnByAscent(input: DefenseInput, weights: AscentWeights): Promise<Model> {
+export async function unlearnByAscent(input: DefenseInput, weights: AscentWeights, steps: number): Promise<Model> {
   const { model, split, seed, pools, engine, report } = input;
-  const job = { ...model, cut: '', images: split.learn, triggers: pools.flat(), steps: BAERASER_STEPS, seed };
+  const job = { ...model, cut: '', images: split.learn, triggers: pools.flat(), steps, seed };
   const jobs = [{ ...job, ...weights }];
   const [unlearned] = await runReportedJobs<Ascent, Unlearned>(PAPER_ASCENT, jobs, { engine, report });
   return { ...model, weights: unlearned!.weights };
 }
+
+export const PAPER_METHOD: Defense = {
+  name: 'baeraser',
+  source: 'Liu et al., INFOCOM 2022, arXiv 2201.09538, eq. 4',
+  differs: [
+    FOLDED,
+    SCANNED,
+    'Omega is divided by its mean, ascent is capped, the number of steps is fixed (offline/unlearn/ascent.ts).',
+  ],
+  needsTriggers: true,
+  run: (input) => unlearnByAscent(input, ASCENT_WEIGHTS, BAERASER_STEPS),
+};
 
 /** The defences by the names that grids and records know. */
 export const DEFENSES: readonly Defense[] = [
@@ -193,17 +205,7 @@ export const DEFENSES: readonly Defense[] = [
       return runJob<PlainAscent>(input, PLAIN_ASCENT, job);
     },
   },
-  {
-    name: 'baeraser',
-    source: 'Liu et al., INFOCOM 2022, arXiv 2201.09538, eq. 4',
-    differs: [
-      FOLDED,
-      SCANNED,
-      'Omega is divided by its mean, ascent is capped, the number of steps is fixed (offline/unlearn/ascent.ts).',
-    ],
-    needsTriggers: true,
-    run: (input) => unlearnByAscent(input, ASCENT_WEIGHTS),
-  },
+  PAPER_METHOD,
   {
     name: 'ours',
     source: 'this project: offline/unlearn/late.ts behind the cut of offline/unlearn/cut.ts',

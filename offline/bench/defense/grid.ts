@@ -4,6 +4,7 @@ import { attackSchema, type Attack, type GivenAttack } from '../../attack/attack
 import { ARCHITECTURES } from '../../attack/networks.ts';
 import { DEFENSES } from '../../baseline/defense.ts';
 import { DETECTORS } from '../../baseline/detector.ts';
+import { BALANCE_VARIANTS, STEP_VARIANTS } from '../../baseline/variants.ts';
 
 /** `example`: the committed 2,000 test images of Fashion-MNIST, parted into images to train on and others. */
 export const DATA = ['example', 'mnist', 'fashion', 'cifar10', 'cifar100'] as const;
@@ -24,6 +25,8 @@ const ATTACKS = {
   additive: { kind: 'additive', amplitude: 0.1, share: 1, ...one },
   sparse: { kind: 'additive', amplitude: 0.8, share: 0.03, ...one },
   wanet: { kind: 'wanet', grid: 4, strength: 0.75, noiseRatio: 2, targetLabel: 0, poisonRate: 0.1 },
+  hidden: { kind: 'hidden', patchSize: 4, hiding: 1, ...one },
+  mimic: { kind: 'mimic', alpha: 0.3, ...one },
   'all-to-all': { kind: 'badnets', patchSize: 5, targets: { form: 'all-to-all' }, targetLabel: 0, poisonRate: 0.1 },
 } satisfies Record<string, DistributiveOmit<GivenAttack, 'epochs' | 'seed'>>;
 type DistributiveOmit<T, Key extends PropertyKey> = T extends unknown ? Omit<T, Key> : never;
@@ -65,15 +68,25 @@ const MANY_CLEAN = 2500;
 const SEEDS = [1, 2, 3];
 const upTo = (count: number): number[] => Array.from({ length: count }, (_, index) => index + 1);
 
-const SMALL = { trainCount: null, evaluationCount: 5000, cleanCounts: [FEW_CLEAN], methods: ALL, seeds: SEEDS };
-const GREY = { ...SMALL, architecture: 'small-cnn', epochs: 4, data: ['mnist', 'fashion'] } as const;
-const COLOUR = { ...SMALL, architecture: 'resnet8', epochs: 10, data: ['cifar10'] } as const;
+/** A quarter of the training images: on two cores the victims of the whole grid would otherwise take a day to make. */
+const SMALL = { trainCount: 15_000, evaluationCount: 2000, cleanCounts: [FEW_CLEAN], seeds: SEEDS };
+const GREY = { ...SMALL, architecture: 'small-cnn', epochs: 4 } as const;
+const FASHION = { ...GREY, data: ['fashion'] } as const;
+const MNIST = { ...GREY, data: ['mnist'] } as const;
+const COLOUR = { ...SMALL, trainCount: null, architecture: 'resnet8', epochs: 10, data: ['cifar10'] } as const;
 const PLANTED: AttackName[] = ['badnets-3', 'trojannn', 'imc', 'blended', 'additive'];
-const HARD: AttackName[] = ['badnets-moved', 'sparse', 'signal', 'wanet', 'all-to-all'];
-const MANY = { cleanCounts: [MANY_CLEAN], methods: ['none', 'ft-sam', 'baeraser', 'ours', 'probe'] };
+const HARD: AttackName[] = ['badnets-moved', 'sparse', 'signal', 'wanet', 'all-to-all', 'hidden', 'mimic'];
+const RIVALS = ['fine-tuning', 'ft-sam', 'neural-cleanse', 'relabel', 'gradient-ascent', 'baeraser', 'scale-up'];
+/** For one seed only. */
+const SLOW_RIVALS = ['fine-pruning', 'attention-distillation', 'strip'];
+const OURS = ['none', 'ours', 'probe', 'image-match'];
 const CONTROL = { attacks: ['none'], methods: ['ours'] } as const;
+/** A victim that the paper's experiments are repeated on. */
+const PAPER_RUN = { ...FASHION, attacks: ['badnets-5'], methods: ['none', 'baeraser', 'ours'] } as const;
+/** 1, 2, 5 and 10 % of the training images. */
+const HOLDING_COUNTS = [150, 300, 750, 1500];
 
-/** `smoke`: minutes, from committed images. `small`: hours on two cores. `paper`: for a GPU. */
+/** `smoke`: minutes, from committed images. `small`, `colour`: hours on two cores. `paper`: for a GPU. The others are the paper's experiments, minutes to an hour each. */
 export const GRIDS = {
   smoke: [
     {
@@ -89,11 +102,15 @@ export const GRIDS = {
     },
   ],
   small: [
-    { ...GREY, attacks: [...PLANTED, ...HARD] },
-    { ...GREY, attacks: PLANTED, ...MANY },
-    { ...COLOUR, attacks: PLANTED },
-    { ...GREY, data: ['fashion'], ...CONTROL, seeds: upTo(20) },
-    { ...GREY, data: ['mnist'], ...CONTROL, seeds: upTo(10) },
+    { ...FASHION, attacks: PLANTED, methods: [...OURS, ...RIVALS, ...SLOW_RIVALS], seeds: [1] },
+    { ...FASHION, attacks: PLANTED, methods: [...OURS, ...RIVALS], seeds: [2, 3] },
+    { ...MNIST, attacks: PLANTED, methods: ['none', 'ours', 'probe', 'baeraser'] },
+    { ...FASHION, attacks: HARD, methods: ['none', 'ours', 'probe'], seeds: [1] },
+    { ...FASHION, ...CONTROL, seeds: upTo(20) },
+    { ...MNIST, ...CONTROL, seeds: upTo(20) },
+  ],
+  colour: [
+    { ...COLOUR, attacks: PLANTED, methods: ALL },
     { ...COLOUR, ...CONTROL, seeds: upTo(10) },
   ],
   paper: [
@@ -109,6 +126,13 @@ export const GRIDS = {
       seeds: SEEDS,
     },
   ],
+  'trade-off': [{ ...PAPER_RUN, methods: ['none', ...STEP_VARIANTS.map(({ name }) => name), 'ours'] }],
+  'holding-ratio': [{ ...PAPER_RUN, cleanCounts: HOLDING_COUNTS }],
+  balance: [{ ...PAPER_RUN, methods: ['none', ...BALANCE_VARIANTS.map(({ name }) => name), 'ours'] }],
+  'trigger-size': [{ ...PAPER_RUN, attacks: ['badnets-3', 'badnets-5', 'badnets-7'] }],
+  'moved-trigger': [{ ...PAPER_RUN, attacks: ['badnets-moved'] }],
+  /** Retraining on recovered triggers with the correct labels, in place of ascent. */
+  'correct-label': [{ ...PAPER_RUN, methods: ['none', 'relabel', 'baeraser', 'ours'] }],
 } satisfies Record<string, readonly Block[]>;
 export type GridName = keyof typeof GRIDS;
 

@@ -2,6 +2,7 @@
 import { targetLabels } from '../../attack/attack.ts';
 import { DEFENSES } from '../../baseline/defense.ts';
 import { DETECTORS } from '../../baseline/detector.ts';
+import { BALANCE_VARIANTS, STEP_VARIANTS } from '../../baseline/variants.ts';
 import { percent, table } from '../../report/text.ts';
 import type { BenchRecord } from './record.ts';
 
@@ -185,7 +186,7 @@ ${methods(records).join('\n')}
 /** Where each method of the records comes from, and where it differs. */
 function methods(records: readonly BenchRecord[]): string[] {
   const used = new Set(records.map(({ cell }) => cell.method));
-  return [...DEFENSES, ...DETECTORS]
+  return [...DEFENSES, ...STEP_VARIANTS, ...BALANCE_VARIANTS, ...DETECTORS]
     .filter(({ name }) => used.has(name))
     .map(({ name, source, differs }) => {
       const text = [`${source}.`, ...differs].join(' ');

@@ -5,6 +5,7 @@ import type { Victim } from '../../attack/victim.ts';
 import { DEFENSES, type Defense } from '../../baseline/defense.ts';
 import { DETECTORS, type Detector, type Fitted } from '../../baseline/detector.ts';
 import { recoverTriggers, type Recovered } from '../../baseline/recovered.ts';
+import { BALANCE_VARIANTS, STEP_VARIANTS } from '../../baseline/variants.ts';
 import { digestDataset, type Dataset } from '../../data/dataset.ts';
 import type { Engine } from '../../engine/engine.ts';
 import { uninterrupted } from '../../interrupt.ts';
@@ -120,7 +121,7 @@ async function timed<T>(work: () => Promise<T>): Promise<Timed<T>> {
 }
 
 function runCell(cell: Cell, subject: Subject, run: Run): Promise<BenchRecord> {
-  const defense = DEFENSES.find(({ name }) => name === cell.method);
+  const defense = [...DEFENSES, ...STEP_VARIANTS, ...BALANCE_VARIANTS].find(({ name }) => name === cell.method);
   if (defense) return runDefense(defense, cell, subject, run);
   const detector = DETECTORS.find(({ name }) => name === cell.method);
   if (!detector) throw new Error(`bench: there is no method "${cell.method}"`);
