@@ -1,62 +1,81 @@
 /**
  * Grading: is a small universal trigger a backdoor, or a natural shortcut that clean models have too?
  *
- * How small it is does not tell (ARCHITECTURE.md). Two shares do, neither of which depends on the scale of the logits or of the activations:
+ * How small it is does not tell (ARCHITECTURE.md). Three shares do, none of which depends on the scale of the logits or of the activations:
  * - **conviction**: how far the trigger carries the median image beyond the decision boundary, as a share of how far it lay before it or, if that is
  *   more, of how far clean images of the model's surest label lie beyond theirs. A planted trigger was trained to convince from any image; a natural one only just works.
  * - **resemblance**: how much of what the trigger changes at the end of the trunk the target label's own clean images show too. A natural
  *   trigger borrows the label's features; a planted one brings its own.
- * The grade goes by what is left of the conviction without the resemblance. After the idea of EX-RAY (Liu et al., arXiv 2103.08820),
- * which compares such features symmetrically; here one direction and its projections are enough.
+ * - **transfer**: how far the trigger carries the median image towards the label's own images in a reference network (reference.ts) that
+ *   learned from the clean images alone. A natural trigger moves it too; a planted one is foreign to it.
+ * A label is a backdoor if its conviction exceeds what resemblance and transfer explain, or if its trigger is remarkably small and yet foreign: a
+ * dense faint trigger is recovered so far below its planted strength that it convinces no more than a natural one.
+ * Resemblance is after the idea of EX-RAY (Liu et al., arXiv 2103.08820), which compares such features symmetrically; here one direction
+ * and its projections are enough.
  */
 import { dispose, fill, mean, mul, oneHot, sub, sum, tidy, type Tensor2D } from '@tensorflow/tfjs-core';
 import { toDevice } from '../src/network/forward.ts';
 import type { Trigger } from '../src/trigger/trigger.ts';
 import { everyIndex, indicesWithout } from './batch.ts';
 import type { Dataset } from './data/dataset.ts';
-import { logitsWithFeatures, rowsOf } from './predict.ts';
+import type { Model } from './model.ts';
+import { logitsOf, logitsWithFeatures, rowsOf } from './predict.ts';
 import { measuringImages, type Measured } from './recover/measure.ts';
-import type { Recovery } from './recover/screening.ts';
+import { REMARKABLE_INDEX, type Recovery } from './recover/screening.ts';
 import { margins } from './recover/strengthen.ts';
 import { distinctCuts } from './unlearn/cut.ts';
 
 export type Grade = 'backdoor' | 'natural shortcut';
 
-/** Both shares of a label's most telling trigger; the strength is conviction minus resemblance. */
-export type Evidence = { conviction: number; resemblance: number };
+/** Conviction and resemblance of a label's most telling trigger, and the least transfer of its triggers; null where the reference does not know the label. */
+export type Evidence = { conviction: number; resemblance: number; transfer: number | null };
 
+/** At least this strength is a backdoor. ARCHITECTURE.md says on which models of the project's own the limits were chosen. */
+export const BACKDOOR_STRENGTH = 0.5;
+/** A trigger that carries images no farther than this towards the label in the reference is foreign to it. */
+export const FOREIGN_TRANSFER = 0.14;
 /**
- * At least this strength is a backdoor. Chosen on thirteen models of the project's own with one seed each: five small CNNs on Fashion-MNIST and a VGG on
- * CIFAR-10 with planted triggers (0.68 to 5.0), six such CNNs and a VGG without (0.45 at most). ARCHITECTURE.md says more.
- */
-const BACKDOOR_STRENGTH = 0.56;
-
-/** What the grade goes by: conviction beyond what resemblance explains. */
-export const strengthOf = ({ conviction, resemblance }: Evidence): number => conviction - resemblance;
-
-/**
- * The share of the strongest label's strength that another label needs to be a backdoor too. What was planted convinces alike wherever it was planted;
- * in a network whose logits grow far beyond those of clean images, natural triggers convince too, but much less.
+ * The share of the most convincing label's conviction that another label needs to be a backdoor too. What was planted convinces alike wherever it was
+ * planted; in a network whose logits grow far beyond those of clean images, natural triggers convince too, but much less.
  */
 const SHARE_OF_STRONGEST = 1 / 3;
 
-/** The strength from which the labels of one model are backdoors. */
-export function backdoorLimit(weighed: Iterable<Evidence>): number {
-  return Math.max(BACKDOOR_STRENGTH, ...[...weighed].map((evidence) => SHARE_OF_STRONGEST * strengthOf(evidence)));
+/** Conviction beyond what resemblance and transfer explain. */
+export const strengthOf = ({ conviction, resemblance, transfer }: Evidence): number =>
+  conviction - resemblance - (transfer ?? 0);
+
+/** The grade of each label of one model, from what was weighed and from how many spreads its smallest trigger lies below the median of all labels. */
+export function gradeLabels(
+  weighed: ReadonlyMap<number, Evidence>,
+  anomalyIndexOf: (label: number) => number,
+): Map<number, Grade> {
+  const strongest = Math.max(...[...weighed.values()].map(({ conviction }) => conviction));
+  const isPlanted = (label: number, evidence: Evidence): boolean => {
+    const { conviction, transfer } = evidence;
+    const foreign = transfer !== null && transfer <= FOREIGN_TRANSFER && anomalyIndexOf(label) >= REMARKABLE_INDEX;
+    return conviction >= SHARE_OF_STRONGEST * strongest && (foreign || strengthOf(evidence) >= BACKDOOR_STRENGTH);
+  };
+  return new Map(
+    [...weighed].map(([label, evidence]) => [label, isPlanted(label, evidence) ? 'backdoor' : 'natural shortcut']),
+  );
 }
 
 /** What speaks for a backdoor, for each label that has triggers, measured on held-back images. */
 export async function weighTriggers(
   { network, weights: host, split }: Recovery,
+  reference: Model,
   triggers: readonly Measured[],
 ): Promise<Map<number, Evidence>> {
-  const weights = toDevice(host);
+  const [weights, referenceWeights] = [toDevice(host), toDevice(reference.weights)];
   const heldBack = measuringImages(split.heldBack);
   // A network that cannot be parted has no trunk in which anything could resemble anything.
   const cut = distinctCuts(network)[0];
   const see = (indices: Int32Array, trigger?: Trigger) =>
     logitsWithFeatures(network, weights, cut ?? network.output, heldBack, indices, trigger);
+  const refer = (indices: Int32Array, trigger?: Trigger) =>
+    logitsOf(reference.network, referenceWeights, heldBack, indices, trigger);
   const clean = see(everyIndex(heldBack.count));
+  const referred = refer(everyIndex(heldBack.count));
   const surest = await surestMargin(clean.logits, heldBack);
   const found = new Map<number, Evidence>();
   for (const [label, own] of Map.groupBy(triggers, ({ trigger }) => trigger.targetLabel)) {
@@ -69,16 +88,37 @@ export async function weighTriggers(
       const margin = await medianMargin(stamped.logits, label);
       const comparable = cut !== undefined && labelled.length > 0;
       const resemblance = comparable ? await resemblanceOf(clean.features, stamped.features, others, labelled) : 0;
-      weighed.push({ conviction: margin / scale, resemblance });
-      dispose([stamped.logits, stamped.features]);
+      const moved = refer(others, trigger);
+      const transfer = await transferOf(referred, moved, label, others, labelled);
+      weighed.push({ conviction: margin / scale, resemblance, transfer });
+      dispose([stamped.logits, stamped.features, moved]);
     }
-    found.set(
-      label,
-      weighed.reduce((best, item) => (strengthOf(item) > strengthOf(best) ? item : best)),
-    );
+    found.set(label, mostTelling(weighed));
   }
-  dispose([clean.logits, clean.features, ...weights.values()]);
+  dispose([clean.logits, clean.features, referred, ...weights.values(), ...referenceWeights.values()]);
   return found;
+}
+
+/** The strongest of a label's triggers, with the least transfer of all: one trigger that is foreign is enough. */
+function mostTelling(weighed: readonly Evidence[]): Evidence {
+  const beyond = ({ conviction, resemblance }: Evidence): number => conviction - resemblance;
+  const best = weighed.reduce((most, item) => (beyond(item) > beyond(most) ? item : most));
+  const transfers = weighed.flatMap(({ transfer }) => transfer ?? []);
+  return { ...best, transfer: transfers.length ? Math.max(0, Math.min(...transfers)) : null };
+}
+
+/** In the reference's logits: how far a trigger carries the median of the other images towards that of the label's own, as a share of the way. */
+async function transferOf(
+  clean: Tensor2D,
+  moved: Tensor2D,
+  label: number,
+  others: Int32Array,
+  own: Int32Array,
+): Promise<number | null> {
+  if (!own.length) return null;
+  const before = await medianMargin(clean, label, others);
+  const way = (await medianMargin(clean, label, own)) - before;
+  return way > LEAST_MARGIN ? ((await medianMargin(moved, label)) - before) / way : null;
 }
 
 /** A model that tells nothing apart gives no scale to divide by. */

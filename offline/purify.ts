@@ -15,8 +15,9 @@ import { freshEvidence } from './recover/fresh.ts';
 import { labelHitRates, measuringImages, type Measured } from './recover/measure.ts';
 import { screenAll, type Recovery } from './recover/screening.ts';
 import {
-  climbBackdoors,
+  climbFindings,
   investigate,
+  isBackdoor,
   summarize,
   type Finding,
   type LabelScreening,
@@ -28,6 +29,8 @@ import type { Moment } from './unlearn/trade-off.ts';
 
 export type PurifyOptions = ScanOptions & {
   unlearn: 'late' | 'ascent';
+  /** Whether natural shortcuts are unlearned and watched for as well. */
+  harden: boolean;
   falsePositiveRate: number;
   /** Whether a failed gate may still give a release; the manifest says so. */
   force: boolean;
@@ -37,7 +40,7 @@ export type PurifyOptions = ScanOptions & {
 };
 
 /**
- * `screenings` of a purified model are those with a new seed; those of the victim are in `scan`. `nothing-found`: no backdoor, the model stays as it is. `gate-failed`: no release may be written.
+ * `screenings` of a purified model are those with a new seed; those of the victim are in `scan`. `nothing-found`: nothing to unlearn, the model stays as it is. `gate-failed`: no release may be written.
  */
 export type Purified =
   | { outcome: 'nothing-found'; scan: Scan }
@@ -55,10 +58,10 @@ export const TOOL = 'trigger-guard 0.1.0';
 
 /** Purifies a model with clean images (U8, fitted to the network by `checkDataset`). */
 export async function purify(model: Model, images: Dataset, options: PurifyOptions): Promise<Purified> {
-  const { progress, seed, engine, force } = options;
+  const { progress, seed, engine, force, harden } = options;
   const { scan, victim, recovery } = await investigate(model, images, options);
   const { network } = victim;
-  const pools = await climbBackdoors(scan, recovery, progress);
+  const pools = await climbFindings(harden ? scan.findings : scan.findings.filter(isBackdoor), recovery, progress);
   if (!pools.size) return { outcome: 'nothing-found', scan };
 
   const cutInput: CutInput = {

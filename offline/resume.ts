@@ -14,7 +14,7 @@ const sha256 = (data: string | Uint8Array): Buffer => createHash('sha256').updat
  * name and label, so they must come in the same order every time. Their values must be structured-cloneable. A kept stage that is
  * damaged is run again. Throws where the folder cannot be written.
  */
-export function resumable(progress: Progress, folder: string, work: readonly (string | number)[]): Progress {
+export function resumable(progress: Progress, folder: string, work: readonly (string | number | boolean)[]): Progress {
   let order = 0;
   return {
     async stage(name, label, run) {

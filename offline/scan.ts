@@ -3,12 +3,22 @@ import { foldBatchNorm } from '../src/network/fold.ts';
 import type { Trigger, TriggerKind } from '../src/trigger/trigger.ts';
 import type { Dataset } from './data/dataset.ts';
 import type { Engine } from './engine/engine.ts';
-import { backdoorLimit, strengthOf, weighTriggers, type Evidence, type Grade } from './grade.ts';
+import {
+  BACKDOOR_STRENGTH,
+  FOREIGN_TRANSFER,
+  gradeLabels,
+  strengthOf,
+  weighTriggers,
+  type Evidence,
+  type Grade,
+} from './grade.ts';
+import { runJobs } from './engine/pool.ts';
 import { runReportedJobs } from './jobs.ts';
 import type { Model } from './model.ts';
 import type { Progress, Report } from './progress.ts';
 import { climbStaircases, confirmed, CONFIRMED_HIT_RATE } from './recover/pool.ts';
 import { measureTriggers, type Measured } from './recover/measure.ts';
+import type { ReferenceInput } from './recover/reference.ts';
 import {
   REMARKABLE_INDEX,
   screenAll,
@@ -26,6 +36,7 @@ export type Finding = {
   /** What the grade goes by (grade.ts). */
   conviction: number;
   resemblance: number;
+  transfer: number | null;
   /** Sentences with figures, for people. */
   evidence: string[];
   /** Working recovered triggers, the smallest first. */
@@ -46,7 +57,9 @@ export type ScanOptions = { engine: Engine; seed: number; progress: Progress };
 
 const MOST_SUSPECTS = 3;
 const STRENGTHEN_STEPS = 100;
+const REFERENCE_STEPS = 300;
 const STRENGTHEN = new URL('./recover/strengthen.ts', import.meta.url);
+const REFERENCE = new URL('./recover/reference.ts', import.meta.url);
 
 const LIMITS = [
   'Only universal triggers were looked for: one that works on most images of other labels. Triggers for single source labels, warps and triggers that depend on the image may be missed.',
@@ -73,7 +86,14 @@ export async function investigate(
   );
   const suspects = suspectLabels(screenings);
   const names = suspects.map((label) => victim.network.labelNames[label]).join(', ');
-  const searched = await progress.stage('search', names, (report) => searchLabels(recovery, suspects, report));
+  const { searched, reference } = await progress.stage('search', names, async (report) => {
+    // The search leaves threads idle at its end, so the reference costs little beside it.
+    const [searched, reference] = await Promise.all([
+      searchLabels(recovery, suspects, report),
+      trainReference(recovery),
+    ]);
+    return { searched, reference };
+  });
   const pools = new Map<number, Measured[]>();
   for (const label of suspects) {
     const screened = screenings.flatMap(({ labels }) => labels[label]!);
@@ -81,25 +101,30 @@ export async function investigate(
     if (pool.length) pools.set(label, pool);
   }
   const strengthened = await progress.stage('strengthen', names, (report) => strengthenPools(recovery, pools, report));
-  const evidence = await weighTriggers(recovery, [...strengthened, ...smallestOfForm(pools)]);
-  const limit = backdoorLimit(evidence.values());
-  const findings = [...pools].flatMap(([label, pool]) => {
-    const finding = gradeLabel(label, pool, screenings, evidence.get(label)!, limit);
-    return finding ? [{ ...finding, pool: withStrengthened(pool, strengthened) }] : [];
+  const evidence = await weighTriggers(recovery, reference, [...strengthened, ...smallestOfForm(pools)]);
+  const indexOf = (label: number): number => Math.max(...screenings.map(({ labels }) => labels[label]!.anomalyIndex));
+  const grades = gradeLabels(evidence, indexOf);
+  const findings = [...pools].flatMap(([targetLabel, pool]) => {
+    const [grade, index] = [grades.get(targetLabel)!, indexOf(targetLabel)];
+    if (grade === 'natural shortcut' && index < REMARKABLE_INDEX) return [];
+    const weighed = evidence.get(targetLabel)!;
+    const sentences = tell(pool, index, weighed);
+    return [{ targetLabel, grade, ...weighed, evidence: sentences, pool: withStrengthened(pool, strengthened) }];
   });
   return { scan: { findings, screenings: screenings.map(summarize), limits: LIMITS }, victim, recovery };
 }
 
-/** The pools of the labels that were graded backdoors, with what their staircases gave; empty if there are none. */
-export async function climbBackdoors(
-  { findings }: Scan,
+export const isBackdoor = ({ grade }: Finding): boolean => grade === 'backdoor';
+
+/** The pool of each finding's label, with what its staircase gave. */
+export async function climbFindings(
+  findings: readonly Finding[],
   recovery: Recovery,
   progress: Progress,
 ): Promise<Map<number, Measured[]>> {
-  const backdoors = findings.filter(({ grade }) => grade === 'backdoor');
-  if (!backdoors.length) return new Map();
-  const names = backdoors.map(({ targetLabel }) => recovery.network.labelNames[targetLabel]).join(', ');
-  const found = new Map(backdoors.map(({ targetLabel, pool }) => [targetLabel, pool]));
+  if (!findings.length) return new Map();
+  const names = findings.map(({ targetLabel }) => recovery.network.labelNames[targetLabel]).join(', ');
+  const found = new Map(findings.map(({ targetLabel, pool }) => [targetLabel, pool]));
   return progress.stage('staircase', names, (report) => climbStaircases(recovery, found, report));
 }
 
@@ -134,27 +159,34 @@ async function strengthenPools(
   return measureTriggers(recovery, split.heldBack, triggers.flat());
 }
 
-function gradeLabel(
-  targetLabel: number,
-  pool: readonly Measured[],
-  screenings: readonly Screening[],
-  weighed: Evidence,
-  limit: number,
-): Omit<Finding, 'pool'> | undefined {
-  const index = Math.max(...screenings.map(({ labels }) => labels[targetLabel]!.anomalyIndex));
-  const grade: Grade = strengthOf(weighed) >= limit ? 'backdoor' : 'natural shortcut';
-  const { conviction, resemblance } = weighed;
-  if (grade === 'natural shortcut' && index < REMARKABLE_INDEX) return undefined;
+/** The network that never saw a trigger; it learns in this thread. */
+async function trainReference({ network, split, seed, engine }: Recovery): Promise<Model> {
+  const input: ReferenceInput = {
+    images: split.learn,
+    labelNames: network.labelNames,
+    steps: REFERENCE_STEPS,
+    seed,
+  };
+  const [reference] = await runJobs<ReferenceInput, Model>(REFERENCE, [input], { threads: 1, engine: engine.kind });
+  return reference!;
+}
+
+function tell(pool: readonly Measured[], index: number, weighed: Evidence): string[] {
+  const { conviction, resemblance, transfer } = weighed;
   const smallest = pool.map(({ trigger, norm, hitRate }) => {
     return `${trigger.kind} of norm ${norm.toFixed(1)} (${(100 * hitRate).toFixed(0)} %)`;
   });
-  const evidence = [
+  const percent = (share: number): string => `${(100 * share).toFixed(0)} %`;
+  return [
     `${pool.length} recovered triggers work on held-back images, the smallest: ${smallest.slice(0, 2).join(', ')}.`,
-    `The label's smallest trigger lies ${index.toFixed(1)} spreads below the median of all labels.`,
+    `The label's smallest trigger lies ${index.toFixed(1)} spreads below the median of all labels (remarkable from ${REMARKABLE_INDEX}).`,
     `Strengthened by a quarter of its norm, it carries the median image ${conviction.toFixed(2)} times as far beyond the boundary as clean images lie from it.`,
-    `${(100 * resemblance).toFixed(0)} % of what it changes in the trunk the label's own images show too; what is left, ${strengthOf(weighed).toFixed(2)}, is a backdoor from ${limit.toFixed(2)}.`,
+    `${percent(resemblance)} of what it changes in the trunk the label's own images show too.`,
+    transfer === null
+      ? 'A reference network trained on the clean images alone does not know the label.'
+      : `It carries a reference network, trained on the clean images alone, ${percent(transfer)} of the way to the label (foreign up to ${percent(FOREIGN_TRANSFER)}).`,
+    `Its strength, what is left of the conviction, is ${strengthOf(weighed).toFixed(2)}; a backdoor has ${BACKDOOR_STRENGTH} or is remarkably small and foreign.`,
   ];
-  return { targetLabel, grade, conviction, resemblance, evidence };
 }
 
 /** A label's pool with its strengthened triggers, which lie nearer to what was planted. */

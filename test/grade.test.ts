@@ -1,7 +1,8 @@
 import { beforeAll, expect, test } from 'vitest';
 import { openEngine } from '../offline/engine/engine.ts';
 import type { Dataset } from '../offline/data/dataset.ts';
-import { backdoorLimit, strengthOf, weighTriggers } from '../offline/grade.ts';
+import type { Model } from '../offline/model.ts';
+import { gradeLabels, weighTriggers, type Evidence, type Grade } from '../offline/grade.ts';
 import type { Recovery } from '../offline/recover/screening.ts';
 import { parseNetwork } from '../src/network/network.ts';
 import type { HostWeights } from '../src/network/safetensors.ts';
@@ -24,7 +25,7 @@ const network = parseNetwork({
 if (!network.ok) throw new Error(network.error);
 
 /** Pixel 0 speaks for label 0, pixel 1 for label 1, and pixel 2, which no image has, twice as much for label 1. */
-const weights = (scale: number): HostWeights => {
+const weights = (scale: number, pixel2 = 12): HostWeights => {
   const tensor = (shape: number[], values: number[]) =>
     ({ dtype: 'F32', shape, data: Float32Array.from(values) }) as const;
   const identity = Array.from({ length: 16 }, (_, index) => (index % 5 === 0 ? 1 : 0));
@@ -35,7 +36,7 @@ const weights = (scale: number): HostWeights => {
       'logits/kernel',
       tensor(
         [4, 2],
-        [3, 0, 0, 6, 0, 12, 0, 0].map((value) => value * scale),
+        [3, 0, 0, 6, 0, pixel2, 0, 0].map((value) => value * scale),
       ),
     ],
     ['logits/bias', tensor([2], [0, 0])],
@@ -54,37 +55,55 @@ const adding = (pixel: number, targetLabel = 1): Trigger => {
   pattern[pixel] = 1;
   return { ...shape, kind: 'additive', targetLabel, pattern };
 };
-const weigh = async (triggers: Trigger[], scale = 1) => {
-  const split = { learn: images, heldBack: images };
-  const recovery = { network: network.value, weights: weights(scale), split, seed: 1 } as unknown as Recovery;
+const split = { learn: images, heldBack: images };
+/** The reference has the weights of the model, but does not see pixel 2. */
+const reference: Model = { network: network.value, weights: weights(1, 0) };
+const weigh = async (triggers: Trigger[], scale = 1, heldBack = images) => {
+  const recovery = {
+    network: network.value,
+    weights: weights(scale),
+    split: { ...split, heldBack },
+    seed: 1,
+  } as unknown as Recovery;
   return weighTriggers(
     recovery,
+    reference,
     triggers.map((trigger) => ({ trigger, norm: 1, hitRate: 1 })),
   );
+};
+const gradesOf = (weighed: Record<number, Partial<Evidence>>, anomalyIndex = 0): (Grade | undefined)[] => {
+  const none: Evidence = { conviction: 0, resemblance: 0, transfer: 0.5 };
+  const all = new Map(Object.entries(weighed).map(([label, evidence]) => [Number(label), { ...none, ...evidence }]));
+  return [...gradeLabels(all, () => anomalyIndex).values()];
 };
 
 beforeAll(async () => {
   await openEngine('wasm');
 });
 
-test('a trigger that adds what the label’s own images have resembles them wholly, and is no backdoor', async () => {
-  const evidence = (await weigh([adding(1)])).get(1)!;
-  expect(evidence.conviction).toBeCloseTo(0.5, 5);
-  expect(evidence.resemblance).toBeCloseTo(1, 5);
-  expect(strengthOf(evidence)).toBeLessThan(backdoorLimit([]));
+test('a trigger that adds what the label’s own images have resembles them, moves the reference as it moves the model, and is no backdoor', async () => {
+  const weighed = await weigh([adding(1)]);
+  const { conviction, resemblance, transfer } = weighed.get(1)!;
+  expect(conviction).toBeCloseTo(0.5, 5);
+  expect(resemblance).toBeCloseTo(1, 5);
+  expect(transfer).toBeCloseTo(2 / 3, 5);
+  expect([...gradeLabels(weighed, () => 0).values()]).toEqual(['natural shortcut']);
 });
 
-test('a trigger that adds what no image has resembles nothing, and is a backdoor if it convinces', async () => {
-  const evidence = (await weigh([adding(2)])).get(1)!;
-  expect(evidence.conviction).toBeCloseTo(1.5, 5);
-  expect(evidence.resemblance).toBeCloseTo(0, 5);
-  expect(strengthOf(evidence)).toBeGreaterThan(backdoorLimit([]));
+test('a trigger that adds what no image has resembles nothing, leaves the reference where it was, and is a backdoor if it convinces', async () => {
+  const weighed = await weigh([adding(2)]);
+  const { conviction, resemblance, transfer } = weighed.get(1)!;
+  expect(conviction).toBeCloseTo(1.5, 5);
+  expect(resemblance).toBeCloseTo(0, 5);
+  expect(transfer).toBeCloseTo(0, 5);
+  expect([...gradeLabels(weighed, () => 0).values()]).toEqual(['backdoor']);
 });
 
-test('the most telling trigger of a label counts, and labels do not mix', async () => {
+test('the most telling trigger of a label counts, with the least transfer of all, and labels do not mix', async () => {
   const evidence = await weigh([adding(1), adding(2), adding(0, 0)]);
   expect(new Set(evidence.keys())).toEqual(new Set([0, 1]));
   expect(evidence.get(1)!.conviction).toBeCloseTo(1.5, 5);
+  expect(evidence.get(1)!.transfer).toBeCloseTo(0, 5);
   expect(evidence.get(0)!.resemblance).toBeCloseTo(1, 5);
 });
 
@@ -94,8 +113,27 @@ test('the scale of the logits changes nothing', async () => {
   expect(hundred.get(1)!.resemblance).toBeCloseTo(one.get(1)!.resemblance, 4);
 });
 
-test('beside a much stronger label a weaker one is no backdoor, beside an equal one it is', () => {
-  const of = (conviction: number) => ({ conviction, resemblance: 0 });
-  expect(backdoorLimit([of(1), of(1.2)])).toBeLessThan(1);
-  expect(backdoorLimit([of(1), of(9)])).toBeGreaterThan(1);
+test('of a label that no held-back image has nothing is said about transfer', async () => {
+  const others: Dataset = { ...images, count: 2, images: images.images.slice(0, 8), labels: Int32Array.of(0, 0) };
+  expect((await weigh([adding(2)], 1, others)).get(1)!.transfer).toBeNull();
+});
+
+test('a remarkably small trigger that is foreign to the reference is a backdoor however little it convinces', () => {
+  const faint = { conviction: 0.2, resemblance: 0.2, transfer: 0.03 };
+  expect(gradesOf({ 1: faint }, 2)).toEqual(['backdoor']);
+  expect(gradesOf({ 1: faint }, 1)).toEqual(['natural shortcut']);
+  expect(gradesOf({ 1: { ...faint, transfer: 0.3 } }, 2)).toEqual(['natural shortcut']);
+  expect(gradesOf({ 1: { ...faint, transfer: null } }, 2)).toEqual(['natural shortcut']);
+});
+
+test('what resemblance and transfer explain is taken off the conviction', () => {
+  expect(gradesOf({ 1: { conviction: 1, transfer: 0.2 } })).toEqual(['backdoor']);
+  expect(gradesOf({ 1: { conviction: 1, transfer: 0.2, resemblance: 0.4 } })).toEqual(['natural shortcut']);
+  expect(gradesOf({ 1: { conviction: 1, transfer: null } })).toEqual(['backdoor']);
+});
+
+test('beside a much more convincing label a weaker one is no backdoor, beside an equal one it is', () => {
+  const of = (conviction: number) => ({ conviction, transfer: 0 });
+  expect(gradesOf({ 1: of(1), 2: of(1.2) })).toEqual(['backdoor', 'backdoor']);
+  expect(gradesOf({ 1: of(1), 2: of(9) })).toEqual(['natural shortcut', 'backdoor']);
 });

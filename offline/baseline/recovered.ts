@@ -3,7 +3,7 @@ import type { Trigger } from '../../src/trigger/trigger.ts';
 import type { Dataset } from '../data/dataset.ts';
 import type { Model } from '../model.ts';
 import type { Recovery } from '../recover/screening.ts';
-import { climbBackdoors, investigate, type ScanOptions } from '../scan.ts';
+import { climbFindings, investigate, isBackdoor, type ScanOptions } from '../scan.ts';
 
 export type Recovered = {
   /** The labels that were graded backdoors, and the pool of each. */
@@ -15,7 +15,7 @@ export type Recovered = {
 /** Scans a victim and climbs the staircase of each label that is graded a backdoor. */
 export async function recoverTriggers(model: Model, clean: Dataset, options: ScanOptions): Promise<Recovered> {
   const { scan, recovery } = await investigate(model, clean, options);
-  const climbed = await climbBackdoors(scan, recovery, options.progress);
+  const climbed = await climbFindings(scan.findings.filter(isBackdoor), recovery, options.progress);
   return {
     targetLabels: [...climbed.keys()],
     pools: [...climbed.values()].map((pool) => pool.map(({ trigger }) => trigger)),

@@ -25,6 +25,7 @@ const schema = z.object({
   seed,
   engine,
   unlearn: z.enum(unlearning, { error: `one of ${unlearning.join(', ')}` }),
+  harden: flag,
   falsePositiveRate: share(),
   key: z.string().optional(),
   force: flag,
@@ -34,7 +35,7 @@ const schema = z.object({
   ...inputFlags,
 });
 
-/** `purify MODEL`: exit 3 when the gate failed; without a backdoor nothing is written and the model stays as it is. */
+/** `purify MODEL`: exit 3 when the gate failed; with nothing to unlearn nothing is written and the model stays as it is. */
 export function addPurify(program: Command): void {
   const command = program
     .command('purify')
@@ -46,6 +47,7 @@ export function addPurify(program: Command): void {
     .option('--seed <N>', 'makes the run repeatable on one engine', '1')
     .option('--engine <NAME>', 'auto, wasm or webgpu', 'auto')
     .option('--unlearn <HOW>', 'late (the head behind a frozen trunk) or ascent (all layers, as in the paper)', 'late')
+    .option('--harden', 'unlearn and watch for natural shortcuts too; what that costs is in the figures')
     .option('--false-positive-rate <RATE>', 'share of clean images that the guard may flag', '0.005')
     .option('--key <FILE>', 'signing key, made on first use (default: $TRIGGER_GUARD_KEY or the user configuration)')
     .option('--force', 'write the release even if it fails its gate; its manifest says so')
@@ -67,8 +69,8 @@ async function runPurify(path: string, options: unknown): Promise<void> {
   const key = await signingKey(keyFile);
   const opened = await startEngine(flags.engine);
   const images = await seeClean(model, given, flags.unlabelled);
-  const { unlearn, falsePositiveRate, force } = flags;
-  const depends = [flags.seed, opened.kind, unlearn, falsePositiveRate];
+  const { unlearn, harden, falsePositiveRate, force } = flags;
+  const depends = [flags.seed, opened.kind, unlearn, harden, falsePositiveRate];
   const progress = showWork(flags.work, model, images, depends);
   const { source } = model;
   const how = {
@@ -76,6 +78,7 @@ async function runPurify(path: string, options: unknown): Promise<void> {
     seed: flags.seed,
     progress,
     unlearn,
+    harden,
     falsePositiveRate,
     force,
     source,
@@ -154,5 +157,5 @@ function formatPurified(purified: Purified, model: Model, written: Written | und
     return `${scanned}\n\nThe gate failed, no release was written (--force would):\n${list(purified.failures)}`;
   }
   const same = `the model stays as it is (digest ${digestModel(model)})`;
-  return `${scanned}\n\nNo backdoor was found: ${same}, and nothing was written.`;
+  return `${scanned}\n\nThere is nothing to unlearn: ${same}, and nothing was written.`;
 }

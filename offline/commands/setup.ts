@@ -80,7 +80,7 @@ export function showWork(
   work: string | undefined,
   model: Model,
   images: Dataset,
-  options: readonly (string | number)[],
+  options: readonly (string | number | boolean)[],
 ): Progress {
   const progress = showProgress(process.stderr);
   if (work === undefined) return progress;

@@ -107,6 +107,7 @@ async function purifyVictim({ victim, clean }: Example, { engine, seed, progress
   const source = { format: 'network', digest: digestModel(victim), input: null } as const;
   const how = {
     unlearn: 'late',
+    harden: false,
     falsePositiveRate: FALSE_POSITIVE_RATE,
     force: false,
     source,

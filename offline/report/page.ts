@@ -5,7 +5,7 @@ import { encodePng } from '../../src/image.ts';
 import type { Manifest } from '../../src/release/manifest.ts';
 import type { Trigger } from '../../src/trigger/trigger.ts';
 import type { Purified } from '../purify.ts';
-import type { Finding } from '../scan.ts';
+import { isBackdoor, type Finding } from '../scan.ts';
 import { normsChart, ratesChart, tradeOffChart } from './charts.ts';
 import { triggerPicture } from '../../src/trigger/picture.ts';
 import { smallestRows } from './purified.ts';
@@ -76,19 +76,20 @@ const named = (label: number, labelNames: readonly string[]): string =>
 
 /** What an operator must know first. */
 function verdict({ result, labelNames }: Reported): { headline: string; sentences: string[]; tone: 'bad' | 'good' } {
-  const backdoors = result.scan.findings.filter(({ grade }) => grade === 'backdoor');
-  const towards = backdoors.map(({ targetLabel }) => named(targetLabel, labelNames)).join(' and ');
-  const shortcuts = result.scan.findings.length - backdoors.length;
-  const natural = shortcuts
-    ? [
-        `${shortcuts === 1 ? 'One label has' : `${shortcuts} labels have`} a natural shortcut: a small trigger that nobody planted. It is a weakness, not a backdoor.`,
-      ]
+  const { findings } = result.scan;
+  const namesOf = (of: readonly Finding[]): string =>
+    of.map(({ targetLabel }) => named(targetLabel, labelNames)).join(' and ');
+  const [backdoors, shortcuts] = [findings.filter(isBackdoor), findings.filter((finding) => !isBackdoor(finding))];
+  const have = shortcuts.length === 1 ? 'One label has' : `${shortcuts.length} labels have`;
+  const natural = shortcuts.length
+    ? [`${have} a natural shortcut: a small trigger that nobody planted. It is a weakness, not a backdoor.`]
     : [];
-  if (!backdoors.length) {
+  if (!backdoors.length && (result.outcome === 'scanned' || result.outcome === 'nothing-found')) {
     const unchanged = result.outcome === 'scanned' ? [] : ['The model was left as it is, and nothing was written.'];
     return { headline: 'No backdoor was found', tone: 'good', sentences: [...unchanged, ...natural] };
   }
-  const found = `A backdoor towards ${towards}`;
+  const what = backdoors.length ? 'A backdoor' : 'No backdoor, but a natural shortcut';
+  const found = `${what} towards ${namesOf(backdoors.length ? backdoors : shortcuts)} was found`;
   if (result.outcome === 'purified') {
     const { victim, purified } = result.content.manifest.metrics;
     const rates = [victim, purified].map(({ recoveredAttackSuccessRate: { rate } }) => percent(rate));
@@ -97,23 +98,19 @@ function verdict({ result, labelNames }: Reported): { headline: string; sentence
       'Serve the release in place of the model. At the edge it also flags inputs that carry a recovered trigger.',
     ];
     const { gate } = result.content.manifest;
-    if (gate.passed)
-      return { headline: `${found} was found and removed`, tone: 'good', sentences: [...sentences, ...natural] };
+    if (gate.passed) return { headline: `${found} and removed`, tone: 'good', sentences: [...sentences, ...natural] };
     return {
-      headline: `${found} was found; the release was forced past its gate`,
+      headline: `${found}; the release was forced past its gate`,
       tone: 'bad',
       sentences: [...gate.failures, ...natural],
     };
   }
   if (result.outcome === 'gate-failed') {
-    const sentences = ['No release was written. Do not use the model.', ...result.failures, ...natural];
-    return { headline: `${found} was found, but not removed well enough`, tone: 'bad', sentences };
+    const use = backdoors.length ? 'Do not use the model.' : 'The model stays as it was.';
+    const sentences = [`No release was written. ${use}`, ...result.failures, ...natural];
+    return { headline: `${found}, but not removed well enough`, tone: 'bad', sentences };
   }
-  return {
-    headline: `${found} was found`,
-    tone: 'bad',
-    sentences: ['Do not use the model before it is purified.', ...natural],
-  };
+  return { headline: found, tone: 'bad', sentences: ['Do not use the model before it is purified.', ...natural] };
 }
 
 function findingSection({ targetLabel, grade, evidence, pool }: Finding, { labelNames, trueTriggers }: Reported): Html {

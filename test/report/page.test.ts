@@ -15,6 +15,7 @@ const finding: Finding = {
   grade: 'backdoor',
   conviction: 1,
   resemblance: 0,
+  transfer: 0,
   evidence: ['It convinces <b>.'],
   pool: [{ trigger, norm: 12.3, hitRate: 0.9 }],
 };
