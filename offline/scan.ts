@@ -57,7 +57,7 @@ export type ScanOptions = { engine: Engine; seed: number; progress: Progress };
 
 const MOST_SUSPECTS = 3;
 const STRENGTHEN_STEPS = 100;
-const REFERENCE_STEPS = 300;
+const REFERENCE_STEPS = 250;
 const STRENGTHEN = new URL('./recover/strengthen.ts', import.meta.url);
 const REFERENCE = new URL('./recover/reference.ts', import.meta.url);
 

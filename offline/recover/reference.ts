@@ -21,7 +21,7 @@ import { shifted } from '../unlearn/samples.ts';
 
 export type ReferenceInput = { images: Dataset; labelNames: string[]; steps: number; seed: number };
 
-const BATCH = 64;
+const BATCH = 32;
 const PEAK_LEARNING_RATE = 0.05;
 /** Larger images are averaged down to about so many pixels a side: the reference must be quick, not good. */
 const SIDE = 32;
