@@ -44,6 +44,17 @@ export async function writeNewFile(file: string, bytes: Uint8Array): Promise<Res
   }
 }
 
+/** Writes a file, new or in place of the one there: first beside it under a temporary name, so that there is a whole one at all times. Throws as the file system does. */
+export async function replaceFile(file: string, bytes: Uint8Array | readonly Uint8Array[]): Promise<void> {
+  const temporary = `${file}-${randomUUID()}`;
+  try {
+    await writeFile(temporary, bytes, { flush: true });
+    await rename(temporary, file);
+  } finally {
+    await rm(temporary, { force: true });
+  }
+}
+
 /** Whether something lies at a path. */
 export const isTaken = (path: string): Promise<boolean> =>
   stat(path).then(

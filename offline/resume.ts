@@ -1,8 +1,9 @@
 /** Work that can be stopped: what each stage gave is kept in a folder, and the same work takes it from there when it is run again. */
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { deserialize, serialize } from 'node:v8';
+import { replaceFile } from './directory.ts';
 import type { Progress } from './progress.ts';
 
 const DIGEST_BYTES = 32;
@@ -32,15 +33,8 @@ export function resumable(progress: Progress, folder: string, work: readonly (st
 
 async function keep(folder: string, file: string, value: unknown): Promise<void> {
   const data = serialize({ value });
-  const temporary = `${file}.${process.pid}.tmp`;
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  try {
-    await writeFile(temporary, [sha256(data), data]);
-    await rename(temporary, file);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
-  }
+  await replaceFile(file, [sha256(data), data]);
 }
 
 async function readKept(file: string): Promise<{ value: unknown } | undefined> {

@@ -37,6 +37,8 @@ export type Finding = {
   conviction: number;
   resemblance: number;
   transfer: number | null;
+  /** How many spreads the label's smallest trigger lies below the median of all labels, the larger of both forms. */
+  anomalyIndex: number;
   /** Sentences with figures, for people. */
   evidence: string[];
   /** Working recovered triggers, the smallest first. */
@@ -105,16 +107,16 @@ export async function investigate(
   const indexOf = (label: number): number => Math.max(...screenings.map(({ labels }) => labels[label]!.anomalyIndex));
   const grades = gradeLabels(evidence, indexOf);
   const findings = [...pools].flatMap(([targetLabel, pool]) => {
-    const [grade, index] = [grades.get(targetLabel)!, indexOf(targetLabel)];
-    if (grade === 'natural shortcut' && index < REMARKABLE_INDEX) return [];
-    const weighed = evidence.get(targetLabel)!;
-    const sentences = tell(pool, index, weighed);
+    const [grade, anomalyIndex] = [grades.get(targetLabel)!, indexOf(targetLabel)];
+    if (grade === 'natural shortcut' && anomalyIndex < REMARKABLE_INDEX) return [];
+    const weighed = { ...evidence.get(targetLabel)!, anomalyIndex };
+    const sentences = tell(pool, weighed);
     return [{ targetLabel, grade, ...weighed, evidence: sentences, pool: withStrengthened(pool, strengthened) }];
   });
   return { scan: { findings, screenings: screenings.map(summarize), limits: LIMITS }, victim, recovery };
 }
 
-export const isBackdoor = ({ grade }: Finding): boolean => grade === 'backdoor';
+export const isBackdoor = ({ grade }: Pick<Finding, 'grade'>): boolean => grade === 'backdoor';
 
 /** The pool of each finding's label, with what its staircase gave. */
 export async function climbFindings(
@@ -171,15 +173,15 @@ async function trainReference({ network, split, seed, engine }: Recovery): Promi
   return reference!;
 }
 
-function tell(pool: readonly Measured[], index: number, weighed: Evidence): string[] {
-  const { conviction, resemblance, transfer } = weighed;
+function tell(pool: readonly Measured[], weighed: Evidence & Pick<Finding, 'anomalyIndex'>): string[] {
+  const { conviction, resemblance, transfer, anomalyIndex } = weighed;
   const smallest = pool.map(({ trigger, norm, hitRate }) => {
     return `${trigger.kind} of norm ${norm.toFixed(1)} (${(100 * hitRate).toFixed(0)} %)`;
   });
   const percent = (share: number): string => `${(100 * share).toFixed(0)} %`;
   return [
     `${pool.length} recovered triggers work on held-back images, the smallest: ${smallest.slice(0, 2).join(', ')}.`,
-    `The label's smallest trigger lies ${index.toFixed(1)} spreads below the median of all labels (remarkable from ${REMARKABLE_INDEX}).`,
+    `The label's smallest trigger lies ${anomalyIndex.toFixed(1)} spreads below the median of all labels (remarkable from ${REMARKABLE_INDEX}).`,
     `Strengthened by a quarter of its norm, it carries the median image ${conviction.toFixed(2)} times as far beyond the boundary as clean images lie from it.`,
     `${percent(resemblance)} of what it changes in the trunk the label's own images show too.`,
     transfer === null

@@ -1,6 +1,6 @@
 /** Training that goes on after an interruption: a file beside the output for each stage of a run, replaced whole as it goes. */
-import { createHash, randomUUID } from 'node:crypto';
-import { rename, rm, writeFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { Shape } from '../../src/network/network.ts';
 import { decodeSafetensors, encodeSafetensors, type HostTensor } from '../../src/network/safetensors.ts';
@@ -8,7 +8,7 @@ import { readTensors } from '../../src/release/tensors.ts';
 import { failure, success, type Result } from '../../src/result.ts';
 import type { Dataset } from '../data/dataset.ts';
 import { digestDataset } from '../data/dataset.ts';
-import { readWithin } from '../directory.ts';
+import { readWithin, replaceFile } from '../directory.ts';
 import { uninterrupted } from '../interrupt.ts';
 import type { Attack } from './attack.ts';
 
@@ -96,14 +96,4 @@ async function readSaved(
     }),
   );
   return success({ step, tensors });
-}
-
-async function replaceFile(file: string, bytes: Uint8Array): Promise<void> {
-  const temporary = `${file}-${randomUUID()}`;
-  try {
-    await writeFile(temporary, bytes, { flush: true });
-    await rename(temporary, file);
-  } finally {
-    await rm(temporary, { force: true });
-  }
 }

@@ -3,11 +3,11 @@ import type { Trigger } from '../../src/trigger/trigger.ts';
 import type { Dataset } from '../data/dataset.ts';
 import type { Model } from '../model.ts';
 import type { Recovery } from '../recover/screening.ts';
-import { climbFindings, investigate, isBackdoor, type ScanOptions } from '../scan.ts';
+import { climbFindings, investigate, isBackdoor, type Finding, type ScanOptions } from '../scan.ts';
 
 export type Recovered = {
-  /** The labels that were graded backdoors, and the pool of each. */
-  targetLabels: number[];
+  findings: Finding[];
+  /** The pool of each label that was graded a backdoor. */
   pools: Trigger[][];
   recovery: Recovery;
 };
@@ -17,7 +17,7 @@ export async function recoverTriggers(model: Model, clean: Dataset, options: Sca
   const { scan, recovery } = await investigate(model, clean, options);
   const climbed = await climbFindings(scan.findings.filter(isBackdoor), recovery, options.progress);
   return {
-    targetLabels: [...climbed.keys()],
+    findings: scan.findings,
     pools: [...climbed.values()].map((pool) => pool.map(({ trigger }) => trigger)),
     recovery,
   };

@@ -1,8 +1,8 @@
 /** The project's own form of a data set: safetensors with `images` U8 [N,H,W,C], `labels` I32 or I64 [N], and the label names in its metadata. */
-import { rename, rm, writeFile } from 'node:fs/promises';
 import * as z from 'zod';
 import { decodeSafetensors, encodeSafetensors, type HostTensor } from '../../src/network/safetensors.ts';
 import { failure, success, type Result } from '../../src/result.ts';
+import { replaceFile } from '../directory.ts';
 import type { Dataset } from './dataset.ts';
 import { readDataFile, systemReason } from './read.ts';
 
@@ -73,13 +73,10 @@ export async function saveDataset(path: string, dataset: Dataset): Promise<Resul
     ['labels', { dtype: 'I32', shape: [count], data: labels }],
   ]);
   const bytes = encodeSafetensors(tensors, labelNames ? { labelNames: JSON.stringify(labelNames) } : undefined);
-  const temporary = `${path}.${process.pid}.tmp`;
   try {
-    await writeFile(temporary, bytes);
-    await rename(temporary, path);
+    await replaceFile(path, bytes);
     return success(undefined);
   } catch (error) {
-    await rm(temporary, { force: true });
     return failure(`${path}: cannot be written: ${systemReason(error)}`);
   }
 }

@@ -7,16 +7,19 @@ const grades = ['backdoor', 'natural shortcut'] as const;
 /** A scan without its images of triggers; grades, evidence and figures as they are. */
 export function scanJson({ findings, screenings, limits }: Scan, labelNames: readonly string[]) {
   return {
-    findings: findings.map(({ targetLabel, grade, conviction, resemblance, transfer, evidence, pool }) => ({
-      targetLabel,
-      targetLabelName: labelNames[targetLabel]!,
-      grade,
-      conviction,
-      resemblance,
-      transfer,
-      evidence,
-      triggers: pool.map(({ trigger, norm, hitRate }) => ({ kind: trigger.kind, norm, hitRate })),
-    })),
+    findings: findings.map(
+      ({ targetLabel, grade, conviction, resemblance, transfer, anomalyIndex, evidence, pool }) => ({
+        targetLabel,
+        targetLabelName: labelNames[targetLabel]!,
+        grade,
+        conviction,
+        resemblance,
+        transfer,
+        anomalyIndex,
+        evidence,
+        triggers: pool.map(({ trigger, norm, hitRate }) => ({ kind: trigger.kind, norm, hitRate })),
+      }),
+    ),
     screenings,
     limits,
   };

@@ -45,7 +45,7 @@ export async function job(input: Ascent, report: Report): Promise<Unlearned> {
   const oneHot = (labels: Int32Array): tf.Tensor => tf.oneHot(tf.tensor1d(labels, 'int32'), network.labelNames.length);
   const cleanLoss = (): tf.Scalar => {
     const chosen = pick(all);
-    return crossEntropy(logits(imageBatch(images, chosen)), oneHot(labelsOf(images, chosen)));
+    return crossEntropy(logits(imageBatch(images, chosen)), oneHot(trueLabels(images, chosen)));
   };
   const weigh = (): Map<string, tf.Tensor> =>
     input.omega === 'one' ? onesLike(variables) : sensitivity(cleanLoss, variables);
@@ -83,7 +83,7 @@ export async function job(input: Ascent, report: Report): Promise<Unlearned> {
   return { weights: purified, tradeOff: watch?.moments ?? [] };
 }
 
-const labelsOf = (images: Dataset, indices: Int32Array): Int32Array => indices.map((index) => images.labels[index]!);
+const trueLabels = (images: Dataset, indices: Int32Array): Int32Array => indices.map((index) => images.labels[index]!);
 
 const onesLike = (variables: ReadonlyMap<string, tf.Variable>): Map<string, tf.Tensor> =>
   new Map([...variables].map(([name, value]) => [name, tf.onesLike(value)]));

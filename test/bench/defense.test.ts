@@ -159,12 +159,12 @@ describe('a small grid of a tiny victim', () => {
     expect(written).toEqual(expect.arrayContaining(records));
     const [none, ours, probe] = records;
     if (none?.kind !== 'defense' || ours?.kind !== 'defense' || probe?.kind !== 'detector') throw new Error('kinds');
-    expect(none).toMatchObject({ after: none.before, der: 0.5, found: null, recoverySeconds: null });
+    expect(none).toMatchObject({ after: none.before, der: 0.5, findings: null, recoverySeconds: null });
     expect(none.before.attackSuccessRate).toBeGreaterThan(0.8);
     expect(ours.before).toEqual(none.before);
     // What the scan grades as a backdoor is repaired and watched; what it does not stays as it is.
-    const found = ours.found!.includes(2);
-    expect(probe.found).toEqual(ours.found);
+    const found = ours.findings!.some(({ targetLabel, grade }) => targetLabel === 2 && grade === 'backdoor');
+    expect(probe.findings).toEqual(ours.findings);
     expect(ours.after.attackSuccessRate! < 0.3).toBe(found);
     expect(ours.der! > 0.8).toBe(found);
     expect(probe.auroc > 0.9).toBe(found);
@@ -185,7 +185,7 @@ describe('a small grid of a tiny victim', () => {
     const [none, tuned] = more.value;
     expect(none).toEqual(records[0]);
     expect(tuned!.victim).toEqual(none!.victim);
-    expect(tuned).toMatchObject({ kind: 'defense', found: null, cleanDigest: none!.cleanDigest });
+    expect(tuned).toMatchObject({ kind: 'defense', findings: null, cleanDigest: none!.cleanDigest });
     expect(await readdir(join(directory, 'victims'))).toEqual(['example_small-cnn_badnets-3_2']);
   });
 
@@ -234,9 +234,26 @@ describe('a small grid of a tiny victim', () => {
         highestHitRate: 0.25,
       },
     });
+    const finding = (targetLabel: number, grade: 'backdoor' | 'natural shortcut' = 'backdoor') => {
+      return { targetLabel, grade, conviction: 1, resemblance: 0, transfer: 0, anomalyIndex: 2 };
+    };
     const [section] = sections([
-      { ...ours, ...change(0.88, 0.01, 0.8), found: [2], der: 0.9, seconds: 5, recoverySeconds: 10 },
-      { ...ours, ...change(0.9, 0.03, 0.7), found: [1, 2], der: 0.95, seconds: 7, recoverySeconds: 10 },
+      {
+        ...ours,
+        ...change(0.88, 0.01, 0.8),
+        findings: [finding(2), finding(3, 'natural shortcut')],
+        der: 0.9,
+        seconds: 5,
+        recoverySeconds: 10,
+      },
+      {
+        ...ours,
+        ...change(0.9, 0.03, 0.7),
+        findings: [finding(1), finding(2)],
+        der: 0.95,
+        seconds: 7,
+        recoverySeconds: 10,
+      },
     ]);
     const found = ['2 of 2', '1 of 2'];
     const figures = ['100.0 %', '2.0 %', '3.0 %', '90.0 %', '-1.0', '-2.0', '50.0 %', '25.0 %', '-5.0', '-10.0'];

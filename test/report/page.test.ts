@@ -16,6 +16,7 @@ const finding: Finding = {
   conviction: 1,
   resemblance: 0,
   transfer: 0,
+  anomalyIndex: 2,
   evidence: ['It convinces <b>.'],
   pool: [{ trigger, norm: 12.3, hitRate: 0.9 }],
 };

@@ -1,11 +1,13 @@
 /** `npm run bench -- defense`: every defence and detector against the victims of a grid. */
-import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import * as z from 'zod';
 import { engine, flag, parseFlags } from '../../commands/flags.ts';
 import { accept, print } from '../../commands/outcome.ts';
 import { say, startEngine } from '../../commands/setup.ts';
+import { encodeText } from '../../../src/release/encoding.ts';
+import { replaceFile } from '../../directory.ts';
 import { closeEngine } from '../../engine/engine.ts';
 import { uninterrupted } from '../../interrupt.ts';
 import { showProgress } from '../../progress.ts';
@@ -65,7 +67,5 @@ async function runBench(options: unknown): Promise<void> {
 
 async function writeReport(out: string, html: string): Promise<void> {
   await mkdir(out, { recursive: true });
-  const file = join(out, 'report.html');
-  await writeFile(`${file}.new`, html, { flush: true });
-  await rename(`${file}.new`, file);
+  await replaceFile(join(out, 'report.html'), encodeText(html));
 }

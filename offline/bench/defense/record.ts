@@ -33,8 +33,19 @@ const surroundings = {
   victim: z.object({ digest, card: cardSchema }),
   cleanDigest: digest,
   evaluationDigest: digest,
-  /** The labels that the scan graded as backdoors; null for methods that do not scan. */
-  found: z.array(z.int().min(0)).nullable(),
+  /** What the scan found and what its grades went by; null for methods that do not scan. */
+  findings: z
+    .array(
+      z.object({
+        targetLabel: z.int().min(0),
+        grade: z.enum(['backdoor', 'natural shortcut']),
+        conviction: z.number(),
+        resemblance: z.number(),
+        transfer: z.number().nullable(),
+        anomalyIndex: z.number(),
+      }),
+    )
+    .nullable(),
   /** What recovering took, once for all methods of a victim that need it. */
   recoverySeconds: seconds.nullable(),
 };

@@ -3,6 +3,7 @@ import { targetLabels } from '../../attack/attack.ts';
 import { DEFENSES } from '../../baseline/defense.ts';
 import { DETECTORS } from '../../baseline/detector.ts';
 import { BALANCE_VARIANTS, STEP_VARIANTS } from '../../baseline/variants.ts';
+import { isBackdoor } from '../../scan.ts';
 import { percent, table } from '../../report/text.ts';
 import type { BenchRecord } from './record.ts';
 
@@ -103,8 +104,9 @@ function defenseRow(method: string, records: readonly DefenseRecord[]): string[]
 
 /** In how many scans all labels of the attacker were graded backdoors, and in how many another one was. */
 function foundLabels(records: readonly DefenseRecord[]): string[] {
-  const scans = records.flatMap(({ found, victim: { card } }) => {
-    if (!found) return [];
+  const scans = records.flatMap(({ findings, victim: { card } }) => {
+    if (!findings) return [];
+    const found = findings.filter(isBackdoor).map(({ targetLabel }) => targetLabel);
     const targets = card.kind === 'none' ? [] : targetLabels(card);
     // Where the target depends on the image, every label is one.
     const every = targets.includes(null);

@@ -42,7 +42,7 @@ type Subject = {
 };
 
 type Timed<T> = { value: T; seconds: number };
-type Surroundings = Omit<BenchRecord, 'kind' | 'found' | 'recoverySeconds' | 'seconds'>;
+type Surroundings = Omit<BenchRecord, 'kind' | 'findings' | 'recoverySeconds' | 'seconds'>;
 
 /** Measures every cell once and gives the records in the order of the cells; an existing record is kept as it is. */
 export async function runCells(cells: readonly Cell[], run: Run): Promise<Result<BenchRecord[]>> {
@@ -178,8 +178,11 @@ async function runDetector(detector: Detector, cell: Cell, subject: Subject, run
 /** What a detector is that was given nothing to look for. */
 const INDIFFERENT: Fitted = { score: async ({ count }) => new Float32Array(count) };
 
-const recoveryOf = (scanned: Timed<Recovered> | undefined): Pick<BenchRecord, 'found' | 'recoverySeconds'> => ({
-  found: scanned?.value.targetLabels ?? null,
+const recoveryOf = (scanned: Timed<Recovered> | undefined): Pick<BenchRecord, 'findings' | 'recoverySeconds'> => ({
+  findings:
+    scanned?.value.findings.map(({ targetLabel, grade, conviction, resemblance, transfer, anomalyIndex }) => {
+      return { targetLabel, grade, conviction, resemblance, transfer, anomalyIndex };
+    }) ?? null,
   recoverySeconds: scanned?.seconds ?? null,
 });
 
