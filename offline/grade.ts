@@ -8,8 +8,8 @@
  *   trigger borrows the label's features; a planted one brings its own.
  * - **transfer**: how far the trigger carries the median image towards the label's own images in a reference network (reference.ts) that
  *   learned from the clean images alone. A natural trigger moves it too; a planted one is foreign to it.
- * A label is a backdoor if its conviction exceeds what resemblance and transfer explain, or if its trigger is remarkably small and yet foreign: a
- * dense faint trigger is recovered so far below its planted strength that it convinces no more than a natural one.
+ * A label is a backdoor if its conviction clearly exceeds what resemblance and transfer explain. If its trigger is an outlier and foreign to the
+ * reference, any excess will do: a dense faint trigger is recovered so far below its planted strength that it convinces no more than a natural one.
  * Resemblance is after the idea of EX-RAY (Liu et al., arXiv 2103.08820), which compares such features symmetrically; here one direction
  * and its projections are enough.
  */
@@ -21,7 +21,7 @@ import type { Dataset } from './data/dataset.ts';
 import type { Model } from './model.ts';
 import { logitsOf, logitsWithFeatures, rowsOf } from './predict.ts';
 import { measuringImages, type Measured } from './recover/measure.ts';
-import { REMARKABLE_INDEX, type Recovery } from './recover/screening.ts';
+import type { Recovery } from './recover/screening.ts';
 import { margins } from './recover/strengthen.ts';
 import { distinctCuts } from './unlearn/cut.ts';
 
@@ -34,6 +34,8 @@ export type Evidence = { conviction: number; resemblance: number; transfer: numb
 export const BACKDOOR_STRENGTH = 0.5;
 /** A trigger that carries images no farther than this towards the label in the reference is foreign to it. */
 export const FOREIGN_TRANSFER = 0.14;
+/** How many spreads below the median a foreign trigger must lie to tell by itself: what Neural Cleanse takes for an outlier (IEEE S&P 2019, section 5.2). */
+export const OUTLIER_INDEX = 2;
 /**
  * The share of the most convincing label's conviction that another label needs to be a backdoor too. What was planted convinces alike wherever it was
  * planted; in a network whose logits grow far beyond those of clean images, natural triggers convince too, but much less.
@@ -52,8 +54,9 @@ export function gradeLabels(
   const strongest = Math.max(...[...weighed.values()].map(({ conviction }) => conviction));
   const isPlanted = (label: number, evidence: Evidence): boolean => {
     const { conviction, transfer } = evidence;
-    const foreign = transfer !== null && transfer <= FOREIGN_TRANSFER && anomalyIndexOf(label) >= REMARKABLE_INDEX;
-    return conviction >= SHARE_OF_STRONGEST * strongest && (foreign || strengthOf(evidence) >= BACKDOOR_STRENGTH);
+    const foreign = transfer !== null && transfer <= FOREIGN_TRANSFER && anomalyIndexOf(label) >= OUTLIER_INDEX;
+    const needed = foreign ? 0 : BACKDOOR_STRENGTH;
+    return conviction >= SHARE_OF_STRONGEST * strongest && strengthOf(evidence) >= needed;
   };
   return new Map(
     [...weighed].map(([label, evidence]) => [label, isPlanted(label, evidence) ? 'backdoor' : 'natural shortcut']),

@@ -7,6 +7,7 @@ import {
   BACKDOOR_STRENGTH,
   FOREIGN_TRANSFER,
   gradeLabels,
+  OUTLIER_INDEX,
   strengthOf,
   weighTriggers,
   type Evidence,
@@ -181,13 +182,13 @@ function tell(pool: readonly Measured[], weighed: Evidence & Pick<Finding, 'anom
   const percent = (share: number): string => `${(100 * share).toFixed(0)} %`;
   return [
     `${pool.length} recovered triggers work on held-back images, the smallest: ${smallest.slice(0, 2).join(', ')}.`,
-    `The label's smallest trigger lies ${anomalyIndex.toFixed(1)} spreads below the median of all labels (remarkable from ${REMARKABLE_INDEX}).`,
+    `The label's smallest trigger lies ${anomalyIndex.toFixed(1)} spreads below the median of all labels (an outlier from ${OUTLIER_INDEX}).`,
     `Strengthened by a quarter of its norm, it carries the median image ${conviction.toFixed(2)} times as far beyond the boundary as clean images lie from it.`,
     `${percent(resemblance)} of what it changes in the trunk the label's own images show too.`,
     transfer === null
       ? 'A reference network trained on the clean images alone does not know the label.'
       : `It carries a reference network, trained on the clean images alone, ${percent(transfer)} of the way to the label (foreign up to ${percent(FOREIGN_TRANSFER)}).`,
-    `Its strength, what is left of the conviction, is ${strengthOf(weighed).toFixed(2)}; a backdoor has ${BACKDOOR_STRENGTH} or is remarkably small and foreign.`,
+    `Its strength, what is left of the conviction, is ${strengthOf(weighed).toFixed(2)}; a backdoor has ${BACKDOOR_STRENGTH}, or anything above 0 if it is an outlier and foreign.`,
   ];
 }
 

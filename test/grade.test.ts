@@ -118,9 +118,10 @@ test('of a label that no held-back image has nothing is said about transfer', as
   expect((await weigh([adding(2)], 1, others)).get(1)!.transfer).toBeNull();
 });
 
-test('a remarkably small trigger that is foreign to the reference is a backdoor however little it convinces', () => {
-  const faint = { conviction: 0.2, resemblance: 0.2, transfer: 0.03 };
+test('a remarkably small trigger that is foreign to the reference is a backdoor even if it convinces little, but not if resemblance explains it', () => {
+  const faint = { conviction: 0.3, resemblance: 0.2, transfer: 0.03 };
   expect(gradesOf({ 1: faint }, 2)).toEqual(['backdoor']);
+  expect(gradesOf({ 1: { ...faint, resemblance: 0.3 } }, 2)).toEqual(['natural shortcut']);
   expect(gradesOf({ 1: faint }, 1)).toEqual(['natural shortcut']);
   expect(gradesOf({ 1: { ...faint, transfer: 0.3 } }, 2)).toEqual(['natural shortcut']);
   expect(gradesOf({ 1: { ...faint, transfer: null } }, 2)).toEqual(['natural shortcut']);
