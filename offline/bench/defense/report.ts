@@ -1,4 +1,5 @@
 /** Records as tables: for a terminal, and as one page of HTML that needs nothing else. */
+import { html, raw } from 'hono/html';
 import { targetLabels } from '../../attack/attack.ts';
 import { DEFENSES } from '../../baseline/defense.ts';
 import { DETECTORS } from '../../baseline/detector.ts';
@@ -7,6 +8,7 @@ import { isBackdoor } from '../../scan.ts';
 import { percent, table } from '../../report/text.ts';
 import type { BenchRecord } from './record.ts';
 
+type Html = ReturnType<typeof html>;
 type DefenseRecord = Extract<BenchRecord, { kind: 'defense' }>;
 type DetectorRecord = Extract<BenchRecord, { kind: 'detector' }>;
 /** A table with a title; the first row is its head. */
@@ -158,41 +160,53 @@ export const asText = (records: readonly BenchRecord[]): string =>
 
 /** The tables as one page. */
 export function asHtml(records: readonly BenchRecord[], title: string): string {
-  const row = (cells: readonly string[], tag: 'td' | 'th'): string =>
-    `<tr>${cells.map((cell) => `<${tag}>${escape(cell)}</${tag}>`).join('')}</tr>`;
-  const body = sections(records).map(({ title, rows: [head, ...rest] }) => {
-    const lines = rest.map((cells) => row(cells, 'td')).join('\n');
-    return `<h2>${escape(title)}</h2>\n<table>\n<thead>${row(head!, 'th')}</thead>\n<tbody>\n${lines}\n</tbody>\n</table>`;
+  const row = (cells: readonly string[], tag: 'td' | 'th'): Html =>
+    html`<tr>
+      ${cells.map((cell) => (tag === 'td' ? html`<td>${cell}</td>` : html`<th>${cell}</th>`))}
+    </tr>`;
+  const tables = sections(records).map(({ title, rows: [head, ...rest] }) => {
+    return html`<h2>${title}</h2>
+      <table>
+        <thead>
+          ${row(head!, 'th')}
+        </thead>
+        <tbody>
+          ${rest.map((cells) => row(cells, 'td'))}
+        </tbody>
+      </table>`;
   });
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>${escape(title)}</title>
-<style>${STYLE}</style>
-</head>
-<body>
-<h1>${escape(title)}</h1>
-<p>Means over ${records.length} records. Rates are on images that neither the victim nor the defender has seen; seconds include recovering triggers where a method needs them.</p>
-${body.join('\n')}
-<h2>Methods</h2>
-<dl>
-${methods(records).join('\n')}
-</dl>
-</body>
-</html>
-`;
+  const page = html`<!doctype html>
+    <html lang="en">
+      <head>
+        <meta charset="utf-8" />
+        <meta name="viewport" content="width=device-width" />
+        <title>${title}</title>
+        <style>
+          ${raw(STYLE)}
+        </style>
+      </head>
+      <body>
+        <h1>${title}</h1>
+        <p>
+          Means over ${records.length} records. Rates are on images that neither the victim nor the defender has seen;
+          seconds include recovering triggers where a method needs them.
+        </p>
+        ${tables}
+        <h2>Methods</h2>
+        <dl>${methods(records)}</dl>
+      </body>
+    </html> `;
+  return page.toString();
 }
 
 /** Where each method of the records comes from, and where it differs. */
-function methods(records: readonly BenchRecord[]): string[] {
+function methods(records: readonly BenchRecord[]): Html[] {
   const used = new Set(records.map(({ cell }) => cell.method));
   return [...DEFENSES, ...STEP_VARIANTS, ...BALANCE_VARIANTS, ...DETECTORS]
     .filter(({ name }) => used.has(name))
     .map(({ name, source, differs }) => {
-      const text = [`${source}.`, ...differs].join(' ');
-      return `<dt>${escape(name)}</dt><dd>${escape(text)}</dd>`;
+      return html`<dt>${name}</dt>
+        <dd>${[`${source}.`, ...differs].join(' ')}</dd>`;
     });
 }
 
@@ -206,6 +220,3 @@ th { font-weight: 600; white-space: normal; vertical-align: bottom; }
 th:first-child, td:first-child { text-align: left; }
 dt { font-weight: 600; margin-top: 0.7rem; } dd { margin: 0; max-width: 60rem; }
 `;
-
-const ESCAPES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
-const escape = (text: string): string => text.replaceAll(/[&<>"]/g, (character) => ESCAPES[character]!);
