@@ -216,6 +216,16 @@ describe('a small grid of a tiny victim', () => {
     expect(html).not.toMatch(/https?:|src=|<script/);
   });
 
+  test('compares methods first on the victims that all of them met', () => {
+    const [, ours] = records;
+    const elsewhere = { ...ours!, cell: { ...ours!.cell, seed: 9 } };
+    const [first, , second] = sections([...records, elsewhere]);
+    expect(first!.title).toBe('Defences: met by every method');
+    expect(first!.rows.map(([method, runs]) => [method, runs])).toContainEqual(['ours', '1']);
+    expect(second!.rows.map(([method, runs]) => [method, runs])).toContainEqual(['ours', '2']);
+    expect(sections(records)[0]!.title).not.toContain('met by every method');
+  });
+
   test('shows means, the worst, and which labels were graded backdoors', () => {
     const [, ours] = records;
     if (ours?.kind !== 'defense') throw new Error('kinds');

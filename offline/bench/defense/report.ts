@@ -6,6 +6,7 @@ import { DETECTORS } from '../../baseline/detector.ts';
 import { BALANCE_VARIANTS, STEP_VARIANTS } from '../../baseline/variants.ts';
 import { isBackdoor } from '../../scan.ts';
 import { percent, table } from '../../report/text.ts';
+import { subjectName } from './grid.ts';
 import type { BenchRecord } from './record.ts';
 
 type Html = ReturnType<typeof html>;
@@ -27,16 +28,32 @@ const worstPoints = (values: readonly number[]): string => (100 * Math.min(...va
 const secondsOf = (records: readonly BenchRecord[]): string =>
   mean(records.map(({ seconds, recoverySeconds }) => seconds + (recoverySeconds ?? 0))).toFixed(0);
 
-/** All tables: each surrounding's defences and detectors, means over the seeds, after one of each method over all of them. */
+/**
+ * All tables: each surrounding's defences and detectors, means over the seeds, after one over all of them, and one over those that every method
+ * met, in which alone methods compare.
+ */
 export function sections(records: readonly BenchRecord[]): Section[] {
   const surroundings = Map.groupBy(records, ({ cell: { data, architecture, attack, cleanCount } }) =>
     [data, architecture, attack, `${cleanCount} clean images`].join(', '),
   );
-  const groups = surroundings.size > 1 ? [['all together', [...records]] as const, ...surroundings] : [...surroundings];
+  const met = metByAll(records);
+  const overall = [
+    ...(met.length && met.length < records.length ? [['met by every method', met] as const] : []),
+    ...(surroundings.size > 1 ? [['all together', [...records]] as const] : []),
+  ];
+  const groups = [...overall, ...surroundings];
   return groups.flatMap(([name, group]) => [
     ...section(`Defences: ${name}`, DEFENSE_HEAD, defenses(group), defenseRow),
     ...section(`Detectors: ${name}`, DETECTOR_HEAD, detectors(group), detectorRow),
   ]);
+}
+
+/** The records of victims that every method has one of. */
+function metByAll(records: readonly BenchRecord[]): BenchRecord[] {
+  const methods = new Set(records.map(({ cell }) => cell.method));
+  return [...Map.groupBy(records, ({ cell }) => subjectName(cell)).values()]
+    .filter((group) => group.length === methods.size)
+    .flat();
 }
 
 const defenses = (records: readonly BenchRecord[]): DefenseRecord[] =>
