@@ -60,6 +60,7 @@ export type ScanOptions = { engine: Engine; seed: number; progress: Progress };
 
 const MOST_SUSPECTS = 3;
 const STRENGTHEN_STEPS = 100;
+const STRENGTHEN_BUDGET = 1.25;
 const REFERENCE_STEPS = 250;
 const STRENGTHEN = new URL('./recover/strengthen.ts', import.meta.url);
 const REFERENCE = new URL('./recover/reference.ts', import.meta.url);
@@ -156,7 +157,8 @@ async function strengthenPools(
   const { network, weights, split, seed, engine } = recovery;
   const starts = smallestOfForm(pools).map(({ trigger }) => trigger);
   const jobs = [...Map.groupBy(starts, ({ kind }) => kind).values()].map((triggers): StrengthenInput => {
-    return { network, weights, images: split.learn, triggers, steps: STRENGTHEN_STEPS, seed };
+    const budgets = triggers.map(() => STRENGTHEN_BUDGET);
+    return { network, weights, images: split.learn, triggers, budgets, steps: STRENGTHEN_STEPS, seed };
   });
   const triggers = await runReportedJobs<StrengthenInput, Trigger[]>(STRENGTHEN, jobs, { engine, report });
   return measureTriggers(recovery, split.heldBack, triggers.flat());

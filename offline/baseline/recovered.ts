@@ -2,6 +2,7 @@
 import type { Trigger } from '../../src/trigger/trigger.ts';
 import type { Dataset } from '../data/dataset.ts';
 import type { Model } from '../model.ts';
+import { growTriggers } from '../recover/grow.ts';
 import type { Recovery } from '../recover/screening.ts';
 import { climbFindings, investigate, isBackdoor, type Finding, type ScanOptions } from '../scan.ts';
 
@@ -9,6 +10,8 @@ export type Recovered = {
   findings: Finding[];
   /** The pool of each label that was graded a backdoor. */
   pools: Trigger[][];
+  /** Their larger relatives, which only our own unlearning takes. */
+  grown: Trigger[];
   recovery: Recovery;
 };
 
@@ -16,8 +19,12 @@ export type Recovered = {
 export async function recoverTriggers(model: Model, clean: Dataset, options: ScanOptions): Promise<Recovered> {
   const { scan, recovery } = await investigate(model, clean, options);
   const climbed = await climbFindings(scan.findings.filter(isBackdoor), recovery, options.progress);
+  const grown = await options.progress.stage('strengthen', 'up to natural norms', (report) =>
+    growTriggers(recovery, climbed, scan.screenings, report),
+  );
   return {
     findings: scan.findings,
+    grown,
     pools: [...climbed.values()].map((pool) => pool.map(({ trigger }) => trigger)),
     recovery,
   };

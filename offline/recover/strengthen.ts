@@ -21,12 +21,13 @@ export type StrengthenInput = {
   images: Dataset;
   /** Triggers of one form; all are strengthened side by side. */
   triggers: readonly Trigger[];
+  /** How many times its norm each may reach. */
+  budgets: readonly number[];
   steps: number;
   seed: number;
 };
 
 const IMAGES_PER_TRIGGER = 8;
-const NORM_BUDGET = 1.25;
 const EXCESS_WEIGHT = 200;
 const LEARNING_RATE = { blend: 0.2, additive: 0.02 };
 
@@ -44,7 +45,7 @@ export async function job(input: StrengthenInput, report: Report): Promise<Trigg
   const random = randomSource(input.seed, `strengthen/${form.kind}`);
   const start = Float32Array.from(triggers.flatMap((trigger) => [...toRaw(trigger)]));
   const raw = tf.variable(tf.tensor2d(start, [triggers.length, rawSize(form)]));
-  const budget = tf.tensor1d(triggers.map((trigger) => NORM_BUDGET * triggerNorm(trigger)));
+  const budget = tf.tensor1d(triggers.map((trigger, index) => input.budgets[index]! * triggerNorm(trigger)));
   const others = triggers.map(({ targetLabel }) => indicesWithout(images, targetLabel));
   const labels = triggers.flatMap(({ targetLabel }) => Array.from({ length: IMAGES_PER_TRIGGER }, () => targetLabel));
   const goal = tf.oneHot(tf.tensor1d(labels, 'int32'), network.labelNames.length);

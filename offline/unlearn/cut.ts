@@ -35,6 +35,8 @@ export type CutInput = {
   split: Split;
   /** The pool of each label that is to be unlearned. */
   pools: readonly (readonly Trigger[])[];
+  /** Larger relatives of the pools' triggers, to unlearn too but not to judge by (grow.ts). */
+  grown: readonly Trigger[];
   seed: number;
   engine: Engine;
 };
@@ -53,7 +55,7 @@ export type CutTrial = {
 
 /** Unlearns pools behind one cut (`late`), or in all layers (`ascent`). */
 export async function unlearn(
-  { network, weights, split, pools, seed, engine }: CutInput,
+  { network, weights, split, pools, grown, seed, engine }: CutInput,
   method: 'late' | 'ascent',
   cut: string,
   report: Report,
@@ -63,7 +65,7 @@ export async function unlearn(
     weights,
     cut,
     images: split.learn,
-    triggers: pools.flat(),
+    triggers: [...pools.flat(), ...grown],
     steps: STEPS[method],
     seed,
     watched: { images: split.heldBack, triggers: pools.flat() },

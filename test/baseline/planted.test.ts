@@ -36,7 +36,7 @@ beforeAll(async () => {
     engine,
     report: silent,
     pools,
-    trial: () => chooseCut({ ...recovery, pools }, silent),
+    trial: () => chooseCut({ ...recovery, pools, grown: [] }, silent),
   };
 }, 120_000);
 

@@ -122,7 +122,7 @@ describe.each([1, 2, 3])('a planted backdoor (seed %i)', (seed) => {
   test('convinces more once its recovered trigger is strengthened, within the budget', async () => {
     const { model, trueTrigger } = planted;
     const start = unlearning.triggers[0]!;
-    const input = { ...model, images: split.learn, triggers: [start], steps: 100, seed };
+    const input = { ...model, images: split.learn, triggers: [start], budgets: [1.25], steps: 100, seed };
     const [stronger] = await strengthen(input, silent);
     expect(stronger).toMatchObject({ kind: start.kind, targetLabel: trueTrigger.targetLabel });
     expect(targetMargin(stronger!)).toBeGreaterThan(targetMargin(start));

@@ -93,8 +93,8 @@ async function makeSubject(cell: Cell, data: BenchData, run: Run): Promise<Resul
   const attacked = attackImages(victim, evaluation);
   const recovered = once(() => recoverTriggers(model, clean, { engine, seed, progress }));
   const trial = once(async () => {
-    const { recovery, pools } = (await recovered()).value;
-    return progress.stage('unlearn', 'choosing the cut', (report) => chooseCut({ ...recovery, pools }, report));
+    const { recovery, pools, grown } = (await recovered()).value;
+    return progress.stage('unlearn', 'choosing the cut', (report) => chooseCut({ ...recovery, pools, grown }, report));
   });
   return success({
     victim,
