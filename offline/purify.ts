@@ -25,7 +25,7 @@ import {
   type Scan,
   type ScanOptions,
 } from './scan.ts';
-import { chooseCut, unlearn, type CutInput } from './unlearn/cut.ts';
+import { chooseCut, unlearn, withGrown, type CutInput } from './unlearn/cut.ts';
 import type { Moment } from './unlearn/trade-off.ts';
 
 export type PurifyOptions = ScanOptions & {
@@ -93,7 +93,7 @@ export async function purify(model: Model, images: Dataset, options: PurifyOptio
   const before = [...pools.values()].flat();
   const after = before.map((item, index) => ({ ...item, hitRate: hitRates[index]![item.trigger.targetLabel]! }));
   const guard = await progress.stage('calibrate', `probe behind ${cut}`, () =>
-    makeGuard(recovery, weights, cut, images, pools, after, options.falsePositiveRate),
+    makeGuard(cutInput, weights, cut, images, pools, after, options.falsePositiveRate),
   );
   const metrics = {
     victim: await measure(recovery, victim.weights, before),
@@ -169,7 +169,7 @@ async function measure(
 }
 
 async function makeGuard(
-  { network, seed }: Recovery,
+  { network, pools: unlearned, grown, seed }: CutInput,
   weights: HostWeights,
   cut: string,
   images: Dataset,
@@ -177,8 +177,7 @@ async function makeGuard(
   purified: readonly Measured[],
   falsePositiveRate: number,
 ): Promise<Guard> {
-  const triggers = [...pools.values()].map((pool) => pool.map(({ trigger }) => trigger));
-  const input = { network, weights, cut, images, pools: triggers, falsePositiveRate, seed };
+  const input = { network, weights, cut, images, pools: withGrown(unlearned, grown), falsePositiveRate, seed };
   const { probes, scores, threshold, falsePositiveBound } = await calibrate(input);
   const shown = [...pools.values()].map((pool) => pool[0]!);
   const features = probes[0]!.weights.length;

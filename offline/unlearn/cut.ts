@@ -35,7 +35,7 @@ export type CutInput = {
   split: Split;
   /** The pool of each label that is to be unlearned. */
   pools: readonly (readonly Trigger[])[];
-  /** Larger relatives of the pools' triggers, to unlearn too but not to judge by (grow.ts). */
+  /** Larger relatives of the pools' triggers (grow.ts), to unlearn and watch for too; that a model does not obey them is not asked. */
   grown: readonly Trigger[];
   seed: number;
   engine: Engine;
@@ -126,22 +126,29 @@ async function measureCut(input: CutInput, cut: string, { weights, tradeOff }: U
   return { cut, weights, tradeOff, hitRates, obedience: mean(obedience), accuracyLoss, separation };
 }
 
-/** The share of triggered held-back images that probes fitted to every other trigger flag. */
+/** Each pool with the larger relatives of its triggers. */
+export const withGrown = (pools: CutInput['pools'], grown: CutInput['grown']): Trigger[][] =>
+  pools.map((pool) => [...pool, ...grown.filter(({ targetLabel }) => targetLabel === pool[0]!.targetLabel)]);
+
+/**
+ * The share of triggered held-back images that probes fitted to every other trigger flag. What an attacker stamps is no smaller than the
+ * smallest trigger that works, so where there are larger relatives they are what must be flagged.
+ */
 async function separationAt(input: CutInput, cut: string, host: HostWeights, weights: Weights): Promise<number> {
-  const { network, split, pools, seed } = input;
+  const { network, split, pools, grown, seed } = input;
   const { learn, heldBack } = split;
   const { probes, threshold } = await calibrate({
     network,
     weights: host,
     cut,
     images: selectImages(learn, spread(learn.count, TRIAL_IMAGES)),
-    pools: pools.map((pool) => pool.filter((_, index) => index % 2 === 0)),
+    pools: withGrown(pools, grown).map((pool) => pool.filter((_, index) => index % 2 === 0)),
     falsePositiveRate: FALSE_POSITIVE_RATE,
     seed,
   });
   const images = selectImages(heldBack, spread(heldBack.count, FLAGGED_IMAGES));
   const flagged: number[] = [];
-  for (const trigger of pools.flat()) {
+  for (const trigger of grown.length ? grown : pools.flat()) {
     const scores = await scoreImages(network, weights, cut, probes, images, trigger);
     flagged.push(scores.filter((score) => score > threshold).length / scores.length);
   }

@@ -13,7 +13,7 @@ import { digestModel, type Model } from '../../model.ts';
 import type { Progress } from '../../progress.ts';
 import { splitClean } from '../../recover/screening.ts';
 import { TOOL } from '../../purify.ts';
-import { chooseCut, type CutTrial } from '../../unlearn/cut.ts';
+import { chooseCut, withGrown, type CutTrial } from '../../unlearn/cut.ts';
 import { drawImages, type BenchData } from './data.ts';
 import { attackOf, subjectName, victimName, type Cell, type DataName } from './grid.ts';
 import { attackImages, effectiveness, measureDetector, measureRates, type Attacked } from './measure.ts';
@@ -156,7 +156,7 @@ async function runDefense(defense: Defense, cell: Cell, subject: Subject, run: R
 async function runDetector(detector: Detector, cell: Cell, subject: Subject, run: Run): Promise<BenchRecord> {
   const { model, clean, evaluation, attacked } = subject;
   const scanned = detector.needsTriggers ? await subject.recovered() : undefined;
-  const pools = scanned?.value.pools ?? [];
+  const pools = scanned ? withGrown(scanned.value.pools, scanned.value.grown) : [];
   const cut = pools.length ? (await subject.trial()).cut : '';
   const input = { model, clean, seed: cell.seed, pools, cut };
   const { value, seconds } = await run.progress.stage('detector', `${detector.name} on ${subjectName(cell)}`, () =>
