@@ -118,6 +118,7 @@ export async function investigate(
   return { scan: { findings, screenings: screenings.map(summarize), limits: LIMITS }, victim, recovery };
 }
 
+/** Whether a finding is a backdoor and no natural shortcut. */
 export const isBackdoor = ({ grade }: Pick<Finding, 'grade'>): boolean => grade === 'backdoor';
 
 /** The pool of each finding's label, with what its staircase gave. */

@@ -2,7 +2,8 @@
  * Growing: what an attacker may have planted is larger than the smallest trigger that works.
  *
  * A dense faint trigger is recovered at a third of its norm or less, since a part of it is enough, and a head that forgets the part still
- * obeys the whole. So the smallest triggers are strengthened at norms up to a little beyond what other labels need; a larger one would work on any network.
+ * obeys the whole. So where a label's smallest trigger is far smaller than those of other labels, it is strengthened at norms up to a little beyond
+ * theirs; a larger one would work on any network. Elsewhere that would cost recall of the label and gain nothing.
  */
 import type { Trigger } from '../../src/trigger/trigger.ts';
 import { runReportedJobs } from '../jobs.ts';
@@ -13,7 +14,8 @@ import type { Recovery } from './screening.ts';
 import type { StrengthenInput } from './strengthen.ts';
 
 const GROWTH = [2, 3, 4, 6, 8];
-/** Times the median norm of the other labels. */
+/** Times the median norm of the other labels: how small a label's trigger must be, in one form, and how large its relatives may get. */
+const SMALL = 0.3;
 const LARGEST = 1.3;
 const STARTS = 2;
 const STEPS = 60;
@@ -27,10 +29,18 @@ export async function growTriggers(
   report: Report,
 ): Promise<Trigger[]> {
   const { network, weights, split, seed, engine } = recovery;
-  const jobs = screenings.flatMap(({ kind, norms }): StrengthenInput[] => {
+  const naturalOf = (norms: readonly number[]): number => {
     const others = norms.filter((_, label) => !pools.has(label)).toSorted((a, b) => a - b);
-    const largest = LARGEST * (others[others.length >> 1] ?? 0);
-    const grown = [...pools.values()].flatMap((pool) =>
+    return others[others.length >> 1] ?? 0;
+  };
+  const isSmall = (pool: readonly Measured[]): boolean =>
+    screenings.some(({ kind, norms }) =>
+      pool.some(({ trigger, norm }) => trigger.kind === kind && norm <= SMALL * naturalOf(norms)),
+    );
+  const small = [...pools.values()].filter(isSmall);
+  const jobs = screenings.flatMap(({ kind, norms }): StrengthenInput[] => {
+    const largest = LARGEST * naturalOf(norms);
+    const grown = small.flatMap((pool) =>
       pool
         .filter(({ trigger }) => trigger.kind === kind)
         .slice(0, STARTS)

@@ -29,10 +29,10 @@ const grow = async (norms: number[]): Promise<Trigger[]> => {
   return growTriggers(recovery, new Map([[trigger.targetLabel, pool]]), [screening(norms)], () => {});
 };
 
-test('a trigger grows by steps up to a little beyond what the other labels need, for the same label and still working', async () => {
+test('a trigger far smaller than natural ones grows by steps up to a little beyond them, for the same label and still working', async () => {
   const norm = triggerNorm(trigger);
   // The label's own norm does not count.
-  const grown = await grow([3.2 * norm, 0.1 * norm, 3.2 * norm, 3.2 * norm]);
+  const grown = await grow([3.4 * norm, 0.1 * norm, 3.4 * norm, 3.4 * norm]);
   const factors = grown.map((item) => triggerNorm(item) / norm);
   expect(factors).toHaveLength(3);
   for (const [index, most] of [2, 3, 4].entries()) expect(factors[index]).toBeLessThan(1.15 * most);
@@ -43,7 +43,7 @@ test('a trigger grows by steps up to a little beyond what the other labels need,
   expect(new Set(grown.map(({ targetLabel }) => targetLabel))).toEqual(new Set([trigger.targetLabel]));
 });
 
-test('a trigger that is as large as natural ones does not grow', async () => {
+test('a trigger not far smaller than natural ones does not grow', async () => {
   const norm = triggerNorm(trigger);
-  expect(await grow([norm, norm, norm, norm])).toEqual([]);
+  expect(await grow([3 * norm, 0.1 * norm, 3 * norm, 3 * norm])).toEqual([]);
 });
