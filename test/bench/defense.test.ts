@@ -206,10 +206,10 @@ describe('a small grid of a tiny victim', () => {
     });
   });
 
-  test('becomes tables: every method a row, and a page that needs nothing else', () => {
+  test('becomes tables: every method a row, and a page that needs nothing else', async () => {
     const text = asText(records);
     for (const method of block.methods) expect(text).toMatch(new RegExp(`^  ${method} +1 `, 'm'));
-    const html = asHtml(records, 'a <b> & "c"');
+    const html = await asHtml(records, 'a <b> & "c"');
     expect(html).toContain('<h1>a &lt;b&gt; &amp; &quot;c&quot;</h1>');
     expect(html.match(/<tbody>/g)?.length).toBe(2);
     expect(html.match(/<dt>/g)?.length).toBe(3);

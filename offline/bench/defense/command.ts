@@ -61,7 +61,8 @@ async function runBench(options: unknown): Promise<void> {
     }),
   );
   closeEngine(opened);
-  await uninterrupted(() => writeReport(out, asHtml(records, `Defences and detectors: the grid ${grid}`)));
+  const page = await asHtml(records, `Defences and detectors: the grid ${grid}`);
+  await uninterrupted(() => writeReport(out, page));
   print(json, records, () => asText(records));
 }
 

@@ -176,7 +176,7 @@ export const asText = (records: readonly BenchRecord[]): string =>
     .join('\n\n');
 
 /** The tables as one page. */
-export function asHtml(records: readonly BenchRecord[], title: string): string {
+export async function asHtml(records: readonly BenchRecord[], title: string): Promise<string> {
   const row = (cells: readonly string[], tag: 'td' | 'th'): Html =>
     html`<tr>
       ${cells.map((cell) => (tag === 'td' ? html`<td>${cell}</td>` : html`<th>${cell}</th>`))}
@@ -192,7 +192,7 @@ export function asHtml(records: readonly BenchRecord[], title: string): string {
         </tbody>
       </table>`;
   });
-  const page = html`<!doctype html>
+  const page = await html`<!doctype html>
     <html lang="en">
       <head>
         <meta charset="utf-8" />
