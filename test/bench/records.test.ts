@@ -37,6 +37,20 @@ describe('the committed records of the grid small', () => {
     }
   });
 
+  test('have ours above every other defence in mean effectiveness on the victims that every one met, and the paper’s method next', () => {
+    const methods = [...new Set(records.flatMap(({ kind, cell }) => (kind === 'defense' ? [cell.method] : [])))];
+    const digestsOf = (method: string): Set<string> => new Set(defended(method).map(({ victim }) => victim.digest));
+    const met = methods.map(digestsOf).reduce((all, own) => new Set([...all].filter((digest) => own.has(digest))));
+    expect(met.size).toBeGreaterThanOrEqual(5);
+    const order = methods
+      .map((method) => {
+        const own = defended(method).filter(({ victim }) => met.has(victim.digest));
+        return { method, mean: own.reduce((sum, { der }) => sum + der!, 0) / own.length };
+      })
+      .toSorted((a, b) => b.mean - a.mean);
+    expect(order.slice(0, 2).map(({ method }) => method)).toEqual(['ours', 'baeraser']);
+  });
+
   test('call no clean model infected', () => {
     const clean = records.filter(({ cell }) => cell.attack === 'none');
     expect(clean.length).toBeGreaterThan(0);
