@@ -90,7 +90,7 @@ export async function investigate(
   );
   const suspects = suspectLabels(screenings);
   const names = suspects.map((label) => victim.network.labelNames[label]).join(', ');
-  const { searched, reference } = await progress.stage('search', names, async (report) => {
+  const { searched, reference } = await progress.stage('search', `${names}; and train a reference`, async (report) => {
     // The search leaves threads idle at its end, so the reference costs little beside it.
     const [searched, reference] = await Promise.all([
       searchLabels(recovery, suspects, report),

@@ -126,13 +126,16 @@ async function measureCut(input: CutInput, cut: string, { weights, tradeOff }: U
   return { cut, weights, tradeOff, hitRates, obedience: mean(obedience), accuracyLoss, separation };
 }
 
+const grownOf = (pool: readonly Trigger[], grown: readonly Trigger[]): Trigger[] =>
+  grown.filter(({ targetLabel }) => targetLabel === pool[0]!.targetLabel);
+
 /** Each pool with the larger relatives of its triggers. */
 export const withGrown = (pools: CutInput['pools'], grown: CutInput['grown']): Trigger[][] =>
-  pools.map((pool) => [...pool, ...grown.filter(({ targetLabel }) => targetLabel === pool[0]!.targetLabel)]);
+  pools.map((pool) => [...pool, ...grownOf(pool, grown)]);
 
 /**
  * The share of triggered held-back images that probes fitted to every other trigger flag. What an attacker stamps is no smaller than the
- * smallest trigger that works, so where there are larger relatives they are what must be flagged.
+ * smallest trigger that works, so where a label has larger relatives they are what must be flagged.
  */
 async function separationAt(input: CutInput, cut: string, host: HostWeights, weights: Weights): Promise<number> {
   const { network, split, pools, grown, seed } = input;
@@ -148,7 +151,8 @@ async function separationAt(input: CutInput, cut: string, host: HostWeights, wei
   });
   const images = selectImages(heldBack, spread(heldBack.count, FLAGGED_IMAGES));
   const flagged: number[] = [];
-  for (const trigger of grown.length ? grown : pools.flat()) {
+  const stamped = pools.flatMap((pool) => (grownOf(pool, grown).length ? grownOf(pool, grown) : pool));
+  for (const trigger of stamped) {
     const scores = await scoreImages(network, weights, cut, probes, images, trigger);
     flagged.push(scores.filter((score) => score > threshold).length / scores.length);
   }
