@@ -10,6 +10,8 @@ export type Receiver = {
   answer: number | 'hang';
   /** What it took: the requests that it answered with 2xx. */
   taken(): Received[];
+  /** Ends every connection, those that hang too. */
+  hangUp(): void;
   close(): Promise<void>;
 };
 
@@ -30,6 +32,7 @@ export async function startReceiver(port = 0): Promise<Receiver> {
     received: [],
     answer: 200,
     taken: () => receiver.received.filter(({ status }) => status >= 200 && status < 300),
+    hangUp: () => server.closeAllConnections(),
     close: () => {
       server.closeAllConnections();
       return new Promise((resolve) => server.close(() => resolve()));
