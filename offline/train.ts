@@ -19,6 +19,7 @@ import {
   zerosLike,
   type Scalar,
   type Tensor,
+  type Tensor1D,
   type Tensor2D,
   type Variable,
 } from '@tensorflow/tfjs-core';
@@ -26,7 +27,12 @@ import type { HostTensor } from '../src/network/safetensors.ts';
 
 /** Mean cross-entropy of logits [B,K] against target distributions [B,K]. */
 export function crossEntropy(logits: Tensor, targets: Tensor): Scalar {
-  return mean(neg(sum(mul(logSoftmax(logits as Tensor2D), targets), 1)));
+  return mean(crossEntropies(logits, targets));
+}
+
+/** The cross-entropy [B] of each row of logits [B,K] against its target probabilities [B,K]. */
+export function crossEntropies(logits: Tensor, targets: Tensor): Tensor1D {
+  return neg(sum(mul(logSoftmax(logits as Tensor2D), targets), 1));
 }
 
 /** The one-cycle learning rate (Smith, arXiv 1708.07120): up in a straight line for the first 30 % of the steps, then down to 0 as a cosine. */

@@ -3,8 +3,10 @@
  *
  * Min-cross-entropy unlearning (MESA's retraining, arXiv 1910.04749): triggered copies keep the answer of the clean image. Differences: only
  * the layers behind the cut move; the answer is the victim's own prediction (distillation, Hinton et al., arXiv 1503.02531), which
- * holds the clean accuracy where it was and needs no labels; what a trigger changes at the cut is stretched; the images are shifted at random, so that a few hundred hold the
- * head to the victim's function and not just to a few hundred points.
+ * holds the clean accuracy where it was and needs no labels; the images are shifted at random, so that a few hundred hold the
+ * head to the victim's function and not just to a few hundred points. To it comes BAERASER's ascent (arXiv 2201.09538, Eq. 4) in a form
+ * that cannot run away: the probability of the label that a trigger asks for goes down, not its cross-entropy up. So a trigger becomes evidence
+ * against its label, and one that is stronger than those recovered pushes further away from it.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { forward, toDevice } from '../../src/network/forward.ts';
@@ -15,7 +17,7 @@ import type { Trigger } from '../../src/trigger/trigger.ts';
 import type { Dataset } from '../data/dataset.ts';
 import { randomSource } from '../engine/random.ts';
 import type { Report } from '../progress.ts';
-import { crossEntropy, descend, toHost, variablesOf } from '../train.ts';
+import { crossEntropies, descend, toHost, variablesOf } from '../train.ts';
 import { seeSamples } from './samples.ts';
 import { openWatch, WATCH_STEPS, type Moment, type Watched } from './trade-off.ts';
 
@@ -38,12 +40,14 @@ export type Unlearned = { weights: HostWeights; tradeOff: Moment[] };
 
 const BATCH = 64;
 const PEAK_LEARNING_RATE = 1e-2;
-/** Stretched activations are as large as a network makes them, so the steps that they cause must be bounded. */
+/** Activations are as large as a network makes them, so the steps that they cause must be bounded. */
 const LARGEST_NORM = 1;
-/** How much forgetting the trigger weighs against keeping the clean answers. */
+/** How much the answers to triggered copies weigh against those to clean images. */
 const TRIGGERED_WEIGHT = 0.2;
-/** A recovered trigger just works, a planted one is stronger: the shift it causes at the cut is stretched by 1 to 1 + this. */
-const STRETCH = 3;
+/** How much the probability weighs that a trigger gives its label. */
+const DENIAL_WEIGHT = 4;
+/** How much more the images of that label weigh among the clean ones: they are the few that denying it could cost. */
+const PROTECTION_WEIGHT = 2;
 /** How much of the work is sending images through the trunk, as progress tells it. */
 const SEEING_SHARE = 0.5;
 
@@ -67,13 +71,14 @@ export async function job(input: Unlearning, report: Report): Promise<Unlearned>
     largestNorm: LARGEST_NORM,
     loss: () => {
       const chosen = Int32Array.from({ length: BATCH }, () => random.integer(samples.count));
-      const { clean, triggered, answers } = samples.batch(chosen);
-      const strength = 1 + STRETCH * random.uniform(1)[0]!;
-      const pushed = tf.add(clean, tf.mul(strength, tf.sub(triggered, clean)));
-      const [logits] = forward(network, current, new Map([[cut, tf.concat([clean, pushed])]]), [network.output]);
-      const [onClean, onTriggered] = tf.split(logits!, 2);
-      const forgetting = crossEntropy(onTriggered!, answers);
-      return tf.add(crossEntropy(onClean!, answers), tf.mul(TRIGGERED_WEIGHT, forgetting));
+      const { clean, triggered, answers, unearned } = samples.batch(chosen);
+      const [logits] = forward(network, current, new Map([[cut, tf.concat([clean, triggered])]]), [network.output]);
+      const [onClean, onTriggered] = tf.split(logits as tf.Tensor2D, 2);
+      const earned = tf.sub(1, tf.sum(unearned, 1));
+      const kept = tf.mul(tf.add(1, tf.mul(PROTECTION_WEIGHT, earned)), crossEntropies(onClean!, answers));
+      const restored = tf.mul(TRIGGERED_WEIGHT, crossEntropies(onTriggered!, answers));
+      const obeyed = tf.mul(DENIAL_WEIGHT, tf.sum(tf.mul(unearned, tf.softmax(onTriggered!)), 1));
+      return tf.mean(tf.addN([kept, restored, obeyed]));
     },
     afterStep: async (step) => {
       tell(SEEING_SHARE + ((1 - SEEING_SHARE) * (step + 1)) / steps);

@@ -1,8 +1,14 @@
 /** What a frozen trunk makes of clean images and of their triggered copies, seen once and drawn from many times. */
 import {
+  argMax,
+  cast,
   clone,
   dispose,
+  mul,
+  notEqual,
+  oneHot,
   pad4d,
+  reshape,
   slice,
   softmax,
   tensor,
@@ -21,8 +27,11 @@ import type { RandomSource } from '../engine/random.ts';
 /** Random clean images, moved a little, and their triggered copies. */
 export type SampleSource = { network: Network; cut: string; images: Dataset; triggers: readonly Trigger[] };
 
-/** Activations [B,...] at the cut of clean images and of their triggered copies, and the victim's answers [B,K] to the clean ones. */
-export type SampleBatch = { clean: Tensor; triggered: Tensor; answers: Tensor2D };
+/**
+ * Activations [B,...] at the cut of clean images and of their triggered copies, the victim's answers [B,K] to the clean ones, and
+ * `unearned` [B,K]: 1 at the label that the trigger asks for, unless the victim gives it to the clean image; else 0.
+ */
+export type SampleBatch = { clean: Tensor; triggered: Tensor; answers: Tensor2D; unearned: Tensor2D };
 
 export type Samples = { count: number; batch: (chosen: Int32Array) => SampleBatch };
 
@@ -47,14 +56,16 @@ export async function seeSamples(
     const chosen = Int32Array.from({ length: GROUP }, () => random.integer(images.count));
     const tensors = tidy(() => {
       const clean = shifted(imageBatch(images, chosen), random);
-      const triggered = stamp(clean, triggers[random.integer(triggers.length)]!);
+      const trigger = triggers[random.integer(triggers.length)]!;
+      const triggered = stamp(clean, trigger);
       const [ofClean, logits] = forward(network, victim, new Map([[IMAGES, clean]]), [cut, network.output]);
       const [ofTriggered] = forward(network, victim, new Map([[IMAGES, triggered]]), [cut]);
-      return [clone(ofClean!), clone(ofTriggered!), softmax(logits as Tensor2D)] as const;
+      const answers = softmax(logits as Tensor2D);
+      return [clone(ofClean!), clone(ofTriggered!), answers, unearnedBy(trigger, answers)] as const;
     });
-    const [clean, triggered, answers] = await Promise.all(tensors.map(toRows));
+    const [clean, triggered, answers, unearned] = await Promise.all(tensors.map(toRows));
     dispose([...tensors]);
-    groups.push({ clean: clean!, triggered: triggered!, answers: answers! });
+    groups.push({ clean: clean!, triggered: triggered!, answers: answers!, unearned: unearned! });
     wanted = Math.min(MOST_GROUPS, Math.max(1, Math.floor(MOST_BYTES / (2 * clean!.data.byteLength))));
     seen(groups.length / wanted);
   }
@@ -73,16 +84,23 @@ export async function seeSamples(
       clean: draw('clean', chosen),
       triggered: draw('triggered', chosen),
       answers: draw('answers', chosen) as Tensor2D,
+      unearned: draw('unearned', chosen) as Tensor2D,
     }),
   };
 }
 
 /** Rows [N,...] on the host: `size` numbers each, of the given shape. */
 type Rows = { data: Float32Array; size: number; shape: number[] };
-type Group = { clean: Rows; triggered: Rows; answers: Rows };
+type Group = Record<keyof SampleBatch, Rows>;
 
 async function toRows(of: Tensor): Promise<Rows> {
   return { data: Float32Array.from(await of.data()), size: of.size / GROUP, shape: of.shape.slice(1) };
+}
+
+function unearnedBy({ targetLabel }: Trigger, answers: Tensor2D): Tensor2D {
+  const others = cast(notEqual(argMax(answers, 1), targetLabel), 'float32');
+  // On WASM only a oneHot of integers has ones.
+  return mul(reshape(others, [-1, 1]), cast(oneHot([targetLabel], answers.shape[1]), 'float32'));
 }
 
 /** Images [B,H,W,C] moved together by a random number of pixels, black where nothing was. */

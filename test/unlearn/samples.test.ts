@@ -38,7 +38,7 @@ const trigger: Trigger = {
   pattern: Float32Array.of(0.25),
 };
 
-test('samples are clean images at the cut, their triggered copies, and what the victim says of the clean ones', async () => {
+test('samples are clean images at the cut, their triggered copies, what the victim says of the clean ones, and whose label the trigger would not earn', async () => {
   const victim = new Map([['logits/kernel', tensor2d([0, 4], [1, 2])]]);
   const shares: number[] = [];
   const source = { network, cut: 'flat', images, triggers: [trigger] };
@@ -47,7 +47,7 @@ test('samples are clean images at the cut, their triggered copies, and what the 
   expect(shares).toEqual(shares.toSorted((a, b) => a - b));
 
   const chosen = Int32Array.from({ length: samples.count }, (_, index) => index);
-  const { clean, triggered, answers } = tidy(() => samples.batch(chosen));
+  const { clean, triggered, answers, unearned } = tidy(() => samples.batch(chosen));
   const values = await clean.data();
   expect(new Set(values).size).toBe(100);
   const stamped = await triggered.data();
@@ -55,6 +55,12 @@ test('samples are clean images at the cut, their triggered copies, and what the 
   values.forEach((value, index) => {
     expect(stamped[index]).toBeCloseTo(value + 0.25, 5);
     expect(likely[2 * index + 1]).toBeCloseTo(1 / (1 + Math.exp(-4 * value)), 5);
+  });
+
+  const asked = await unearned.data();
+  values.forEach((value, index) => {
+    // A logit of 4 times the value against 0: only the black image is not bright without the trigger.
+    expect([...asked.slice(2 * index, 2 * index + 2)]).toEqual([0, value === 0 ? 1 : 0]);
   });
 
   const some = Int32Array.of(samples.count - 1, 0, 64);
