@@ -14,8 +14,14 @@ import type { ScreenInput } from './screen.ts';
 const HELD_BACK_SHARE = 0.3;
 const SCREEN_STEPS = 120;
 const SEARCH_STEPS = 150;
-/** With more labels than `above`, the `kept` ones with the smallest triggers after `steps` are followed on in each form. */
-const EARLY = { above: 20, steps: 40, kept: 10, hitRate: 0.5 };
+/** With more labels than `above`, the `kept` ones with the smallest triggers after a short round are followed on in each form. */
+type Elimination = { above: number; kept: number };
+const FIRST: Elimination = { above: 20, kept: 10 };
+/** When a purified model is screened again, only the unlearned labels and the smallest triggers of all matter, not what is usual. */
+const AGAIN: Elimination = { above: 6, kept: 3 };
+const SHORT_STEPS = 40;
+/** A trigger that works less often after a short round counts as larger than all that do. */
+const SHORT_HIT_RATE = 0.5;
 /** A fixed size, so that a seed gives the same triggers whatever the number of threads. */
 const LABELS_PER_JOB = 5;
 const KINDS: readonly TriggerKind[] = ['blend', 'additive'];
@@ -58,8 +64,8 @@ export type Screening = { kind: TriggerKind; labels: (Measured & { anomalyIndex:
 export type Recovery = { network: Network; weights: HostWeights; split: Split; seed: number; engine: Engine };
 
 /**
- * Screens every label in both forms; with `suspects`, only these labels from several starting points. Of many labels most are
- * eliminated early: a short round follows all of them, a full one only those with the smallest triggers.
+ * Screens every label in both forms; with `suspects`, again, and only these labels from several starting points. Of many labels most are
+ * eliminated early: a short round follows all of them, a full one only those with the smallest triggers and the suspects.
  */
 export async function screenAll(
   recovery: Recovery,
@@ -67,24 +73,25 @@ export async function screenAll(
   suspects?: readonly number[],
 ): Promise<Screening[]> {
   const labels = recovery.network.labelNames.map((_, label) => label);
-  if (labels.length <= EARLY.above) {
+  const elimination = suspects ? AGAIN : FIRST;
+  if (labels.length <= elimination.above) {
     const measured = await screenFully(recovery, () => labels, report, suspects);
     return KINDS.map((kind) => rank(kind, smallestOf(measured, kind, labels)));
   }
   const groups = chunks(labels, LABELS_PER_JOB);
-  const short = await screenLabels(recovery, EARLY.steps, () => groups, report);
+  const short = await screenLabels(recovery, SHORT_STEPS, () => groups, report);
   const shortOf = (kind: TriggerKind): Measured[] => smallestOf(short, kind, labels);
-  const kept = (kind: TriggerKind): number[] => keptLabels(shortOf(kind), suspects);
+  const kept = (kind: TriggerKind): number[] => keptLabels(shortOf(kind), elimination.kept, suspects);
   const full = await screenFully(recovery, kept, report, suspects);
   return KINDS.map((kind) => rankTogether(kind, shortOf(kind), smallestOf(full, kind, kept(kind))));
 }
 
-/** The labels that a short round leaves in the race: those with the smallest triggers that work at least now and then, and those that are asked for. */
-export function keptLabels(short: readonly Measured[], suspects: readonly number[] = []): number[] {
+/** The labels that a short round leaves in the race: the `kept` ones with the smallest triggers that work at least now and then, and those that are asked for. */
+export function keptLabels(short: readonly Measured[], kept: number, suspects: readonly number[] = []): number[] {
   const order = short.toSorted(
-    (a, b) => Number(b.hitRate >= EARLY.hitRate) - Number(a.hitRate >= EARLY.hitRate) || a.norm - b.norm,
+    (a, b) => Number(b.hitRate >= SHORT_HIT_RATE) - Number(a.hitRate >= SHORT_HIT_RATE) || a.norm - b.norm,
   );
-  const smallest = order.slice(0, EARLY.kept).map(({ trigger }) => trigger.targetLabel);
+  const smallest = order.slice(0, kept).map(({ trigger }) => trigger.targetLabel);
   return [...new Set([...smallest, ...suspects])].toSorted((a, b) => a - b);
 }
 

@@ -116,12 +116,15 @@ async function measureCut(input: CutInput, cut: string, { weights, tradeOff }: U
   const [before, after] = [toDevice(input.weights), toDevice(weights)];
   const all = everyIndex(heldBack.count);
   const [were, are] = [await predict(network, before, heldBack, all), await predict(network, after, heldBack, all)];
-  const hitRates = await labelHitRates({ network, weights, engine }, heldBack, triggers);
+  // The hit rates are measured on worker threads, the separation in this one.
+  const [hitRates, separation] = await Promise.all([
+    labelHitRates({ network, weights, engine }, heldBack, triggers),
+    separationAt(input, cut, weights, after),
+  ]);
   const obedience = triggers.map(({ targetLabel }, index) => {
     return hitRates[index]![targetLabel]! - attackSuccessRate(were, heldBack.labels, targetLabel).rate;
   });
   const accuracyLoss = cleanAccuracy(were, heldBack.labels).rate - cleanAccuracy(are, heldBack.labels).rate;
-  const separation = await separationAt(input, cut, weights, after);
   [before, after].forEach((held) => held.forEach((tensor) => tensor.dispose()));
   return { cut, weights, tradeOff, hitRates, obedience: mean(obedience), accuracyLoss, separation };
 }

@@ -34,8 +34,8 @@ test('of many labels those with the smallest working triggers stay, and those th
   const short = Array.from({ length: 30 }, (_, label) =>
     found(label, label === 3 ? 0.1 : 30 - label, label === 3 ? 0.2 : 1),
   );
-  expect(keptLabels(short)).toEqual([20, 21, 22, 23, 24, 25, 26, 27, 28, 29]);
-  expect(keptLabels(short, [3, 29])).toEqual([3, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29]);
+  expect(keptLabels(short, 10)).toEqual([20, 21, 22, 23, 24, 25, 26, 27, 28, 29]);
+  expect(keptLabels(short, 10, [3, 29])).toEqual([3, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29]);
 });
 
 test('labels that were not followed to the end count as if they had shrunk as much as the others, and keep the norm they have', () => {
