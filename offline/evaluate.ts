@@ -41,6 +41,8 @@ export type Evaluation = {
   robustAccuracy?: number;
   highestHitRate?: number;
   highestHitLabel?: number;
+  /** How often clean images of other labels are mistaken for that label. */
+  highestHitNaturalRate?: number;
   guard?: { threshold: number; falsePositiveRate: number; truePositiveRate?: number; auroc?: number };
   intervals: Record<string, Estimate>;
 };
@@ -68,11 +70,13 @@ export async function evaluate(subject: Subject, clean: Dataset, triggered?: Tri
     intervals['naturalRate'] = attackSuccessRate(onClean.labels, clean.labels, targetLabel);
     intervals['robustAccuracy'] = robustAccuracy(answers, images.labels, targetLabel);
     intervals['highestHitRate'] = highest.rate;
+    intervals['highestHitNaturalRate'] = attackSuccessRate(onClean.labels, clean.labels, highest.label);
     evaluation.attackSuccessRate = intervals['attackSuccessRate'].rate;
     evaluation.naturalRate = intervals['naturalRate'].rate;
     evaluation.robustAccuracy = intervals['robustAccuracy'].rate;
     evaluation.highestHitRate = highest.rate.rate;
     evaluation.highestHitLabel = highest.label;
+    evaluation.highestHitNaturalRate = intervals['highestHitNaturalRate'].rate;
   }
   if (guarded) {
     const { threshold } = guarded.guard.fingerprint;

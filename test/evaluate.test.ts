@@ -82,7 +82,10 @@ describe('an evaluation', () => {
     expect(evaluation.robustAccuracy).toBe(share(others));
     const hits = [0, 1, 2].map(hitsOf);
     expect(evaluation.highestHitRate).toBe(Math.max(...hits));
-    expect(evaluation.highestHitLabel).toBe(hits.indexOf(Math.max(...hits)));
+    const highest = hits.indexOf(Math.max(...hits));
+    expect(evaluation.highestHitLabel).toBe(highest);
+    const mistaken = answers(clean).filter((_, index) => clean.labels[index] !== highest);
+    expect(evaluation.highestHitNaturalRate).toBe(share(mistaken.map((answer) => answer === highest)));
     expect(evaluation).not.toHaveProperty('guard');
   });
 
@@ -97,6 +100,7 @@ describe('an evaluation', () => {
       [
         'attackSuccessRate',
         'cleanAccuracy',
+        'highestHitNaturalRate',
         'highestHitRate',
         'naturalRate',
         'recall/0',

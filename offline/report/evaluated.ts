@@ -14,7 +14,10 @@ export function formatEvaluation(evaluation: Evaluation, labelNames: readonly st
     ...row('robust accuracy', 'robustAccuracy'),
     ...(highestHitLabel === undefined
       ? []
-      : row(`highest hit rate, label ${named(highestHitLabel)}`, 'highestHitRate')),
+      : [
+          ...row(`highest hit rate, label ${named(highestHitLabel)}`, 'highestHitRate'),
+          ...row('that label given without a trigger', 'highestHitNaturalRate'),
+        ]),
     ...labelNames.flatMap((_, label) => row(`recall of ${named(label)}`, `recall/${label}`)),
     ...row('flagged clean images', 'guard/falsePositiveRate'),
     ...row('flagged triggered images', 'guard/truePositiveRate'),
@@ -24,7 +27,12 @@ export function formatEvaluation(evaluation: Evaluation, labelNames: readonly st
   return `With 95 % intervals:\n${table(rows)}${evaluation.attackSuccessRate === undefined ? '' : attackNote(evaluation)}`;
 }
 
-const attackNote = ({ attackSuccessRate, highestHitRate }: Evaluation): string =>
-  (highestHitRate ?? 0) > (attackSuccessRate ?? 0) + 0.05
-    ? `\nAnother label than the target is hit more often (${percent(highestHitRate!)}): the attack may have moved.`
+/** By how much a trigger must raise the rate of a label for a warning. */
+const MOVED_POINTS = 5;
+
+function attackNote({ attackSuccessRate = 0, highestHitRate = 0, highestHitNaturalRate = 0 }: Evaluation): string {
+  const raisedPoints = 100 * (highestHitRate - highestHitNaturalRate);
+  return highestHitRate > attackSuccessRate && raisedPoints > MOVED_POINTS
+    ? `\nAnother label than the target is hit more often (${percent(highestHitRate)}): the attack may have moved.`
     : '';
+}
