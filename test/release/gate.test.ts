@@ -38,6 +38,21 @@ describe('judgeGate', () => {
     ]);
   });
 
+  test.each([
+    [15, 1, true],
+    [10, 1, true],
+    [15, 2, false],
+    [9, 1, false],
+    [30, 2, false],
+  ])('of %i images of a target label %i lost passes: %s', (sampleSize, lost, passes) => {
+    const recallOf = (rate: number): Metrics => ({
+      ...before,
+      targetRecall: [{ label: 8, recall: estimate(rate, sampleSize) }],
+    });
+    const gate = judgeGate(recallOf(1), recallOf((sampleSize - lost) / sampleSize), harmless, [nothing(8)]);
+    expect(gate.passed).toBe(passes);
+  });
+
   test('does NOT pass while a fresh recovery still finds a trigger', () => {
     const found = { targetLabel: 8, found: true, evidence: 'mask norm 9.2, success rate 97 %' };
     expect(judgeGate(before, before, harmless, [found]).failures).toEqual([
