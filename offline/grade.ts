@@ -35,7 +35,9 @@ export const BACKDOOR_STRENGTH = 0.5;
 /** A trigger that carries images no farther than this towards the label in the reference is foreign to it. */
 export const FOREIGN_TRANSFER = 0.14;
 /** How many spreads below the median a foreign trigger must lie to tell by itself: what Neural Cleanse takes for an outlier (IEEE S&P 2019, section 5.2). */
-export const OUTLIER_INDEX = 2;
+const OUTLIER_INDEX = 2;
+/** The same where the reference explains most labels' triggers: what it does not explain then needs to be only somewhat smaller than usual. */
+const INFORMED_OUTLIER_INDEX = 1;
 /**
  * The share of the most convincing label's conviction that another label needs to be a backdoor too. What was planted convinces alike wherever it was
  * planted; in a network whose logits grow far beyond those of clean images, natural triggers convince too, but much less.
@@ -46,21 +48,53 @@ const SHARE_OF_STRONGEST = 1 / 3;
 export const strengthOf = ({ conviction, resemblance, transfer }: Evidence): number =>
   conviction - resemblance - (transfer ?? 0);
 
-/** The grade of each label of one model, from what was weighed and from how many spreads its smallest trigger lies below the median of all labels. */
+/**
+ * The grade of each label of one model, from what was weighed, from how many spreads its smallest trigger lies below the median of all labels,
+ * and from how many spreads on a foreign trigger is an outlier there (`outlierIndexFor`).
+ */
 export function gradeLabels(
   weighed: ReadonlyMap<number, Evidence>,
   anomalyIndexOf: (label: number) => number,
+  outlierIndex: number,
 ): Map<number, Grade> {
   const strongest = Math.max(...[...weighed.values()].map(({ conviction }) => conviction));
   const isPlanted = (label: number, evidence: Evidence): boolean => {
     const { conviction, transfer } = evidence;
-    const foreign = transfer !== null && transfer <= FOREIGN_TRANSFER && anomalyIndexOf(label) >= OUTLIER_INDEX;
+    const foreign = transfer !== null && transfer <= FOREIGN_TRANSFER && anomalyIndexOf(label) >= outlierIndex;
     const needed = foreign ? 0 : BACKDOOR_STRENGTH;
     return conviction >= SHARE_OF_STRONGEST * strongest && strengthOf(evidence) >= needed;
   };
   return new Map(
     [...weighed].map(([label, evidence]) => [label, isPlanted(label, evidence) ? 'backdoor' : 'natural shortcut']),
   );
+}
+
+/** From how many spreads on a foreign trigger is an outlier in a model whose triggers usually have this transfer. */
+export const outlierIndexFor = (usual: number | null): number =>
+  usual !== null && usual > FOREIGN_TRANSFER ? INFORMED_OUTLIER_INDEX : OUTLIER_INDEX;
+
+/** The median transfer of triggers, one of every label and form: whether the reference explains what is natural; null where it knows no label. */
+export async function usualTransfer(
+  { split }: Recovery,
+  reference: Model,
+  triggers: readonly Measured[],
+): Promise<number | null> {
+  const weights = toDevice(reference.weights);
+  const images = measuringImages(split.heldBack);
+  const refer = (indices: Int32Array, trigger?: Trigger) =>
+    logitsOf(reference.network, weights, images, indices, trigger);
+  const referred = refer(everyIndex(images.count));
+  const transfers: number[] = [];
+  for (const { trigger } of triggers) {
+    const { targetLabel: label } = trigger;
+    const [others, labelled] = [indicesWithout(images, label), ofLabel(images, label)];
+    const moved = refer(others, trigger);
+    const transfer = await transferOf(referred, moved, label, others, labelled);
+    if (transfer !== null) transfers.push(transfer);
+    moved.dispose();
+  }
+  dispose([referred, ...weights.values()]);
+  return transfers.toSorted((a, b) => a - b)[transfers.length >> 1] ?? null;
 }
 
 /** What speaks for a backdoor, for each label that has triggers, measured on held-back images. */

@@ -7,8 +7,9 @@ import {
   BACKDOOR_STRENGTH,
   FOREIGN_TRANSFER,
   gradeLabels,
-  OUTLIER_INDEX,
+  outlierIndexFor,
   strengthOf,
+  usualTransfer,
   weighTriggers,
   type Evidence,
   type Grade,
@@ -107,12 +108,14 @@ export async function investigate(
   const strengthened = await progress.stage('strengthen', names, (report) => strengthenPools(recovery, pools, report));
   const evidence = await weighTriggers(recovery, reference, [...strengthened, ...smallestOfForm(pools)]);
   const indexOf = (label: number): number => Math.max(...screenings.map(({ labels }) => labels[label]!.anomalyIndex));
-  const grades = gradeLabels(evidence, indexOf);
+  const ofEveryLabel = screenings.flatMap(({ labels }) => labels);
+  const outlierIndex = outlierIndexFor(await usualTransfer(recovery, reference, ofEveryLabel));
+  const grades = gradeLabels(evidence, indexOf, outlierIndex);
   const findings = [...pools].flatMap(([targetLabel, pool]) => {
     const [grade, anomalyIndex] = [grades.get(targetLabel)!, indexOf(targetLabel)];
     if (grade === 'natural shortcut' && anomalyIndex < REMARKABLE_INDEX) return [];
     const weighed = { ...evidence.get(targetLabel)!, anomalyIndex };
-    const sentences = tell(pool, weighed);
+    const sentences = tell(pool, weighed, outlierIndex);
     return [{ targetLabel, grade, ...weighed, evidence: sentences, pool: withStrengthened(pool, strengthened) }];
   });
   return { scan: { findings, screenings: screenings.map(summarize), limits: LIMITS }, victim, recovery };
@@ -177,7 +180,11 @@ async function trainReference({ network, split, seed, engine }: Recovery): Promi
   return reference!;
 }
 
-function tell(pool: readonly Measured[], weighed: Evidence & Pick<Finding, 'anomalyIndex'>): string[] {
+function tell(
+  pool: readonly Measured[],
+  weighed: Evidence & Pick<Finding, 'anomalyIndex'>,
+  outlierIndex: number,
+): string[] {
   const { conviction, resemblance, transfer, anomalyIndex } = weighed;
   const smallest = pool.map(({ trigger, norm, hitRate }) => {
     return `${trigger.kind} of norm ${norm.toFixed(1)} (${(100 * hitRate).toFixed(0)} %)`;
@@ -185,7 +192,7 @@ function tell(pool: readonly Measured[], weighed: Evidence & Pick<Finding, 'anom
   const percent = (share: number): string => `${(100 * share).toFixed(0)} %`;
   return [
     `${pool.length} recovered triggers work on held-back images, the smallest: ${smallest.slice(0, 2).join(', ')}.`,
-    `The label's smallest trigger lies ${anomalyIndex.toFixed(1)} spreads below the median of all labels (an outlier from ${OUTLIER_INDEX}).`,
+    `The label's smallest trigger lies ${anomalyIndex.toFixed(1)} spreads below the median of all labels (an outlier from ${outlierIndex} on here).`,
     `Strengthened by a quarter of its norm, it carries the median image ${conviction.toFixed(2)} times as far beyond the boundary as clean images lie from it.`,
     `${percent(resemblance)} of what it changes in the trunk the label's own images show too.`,
     transfer === null

@@ -2,7 +2,14 @@ import { beforeAll, expect, test } from 'vitest';
 import { openEngine } from '../offline/engine/engine.ts';
 import type { Dataset } from '../offline/data/dataset.ts';
 import type { Model } from '../offline/model.ts';
-import { gradeLabels, weighTriggers, type Evidence, type Grade } from '../offline/grade.ts';
+import {
+  gradeLabels,
+  outlierIndexFor,
+  usualTransfer,
+  weighTriggers,
+  type Evidence,
+  type Grade,
+} from '../offline/grade.ts';
 import type { Recovery } from '../offline/recover/screening.ts';
 import { parseNetwork } from '../src/network/network.ts';
 import type { HostWeights } from '../src/network/safetensors.ts';
@@ -58,23 +65,20 @@ const adding = (pixel: number, targetLabel = 1): Trigger => {
 const split = { learn: images, heldBack: images };
 /** The reference has the weights of the model, but does not see pixel 2. */
 const reference: Model = { network: network.value, weights: weights(1, 0) };
-const weigh = async (triggers: Trigger[], scale = 1, heldBack = images) => {
-  const recovery = {
+const recoveryOf = (scale = 1, heldBack = images) =>
+  ({
     network: network.value,
     weights: weights(scale),
     split: { ...split, heldBack },
     seed: 1,
-  } as unknown as Recovery;
-  return weighTriggers(
-    recovery,
-    reference,
-    triggers.map((trigger) => ({ trigger, norm: 1, hitRate: 1 })),
-  );
-};
+  }) as unknown as Recovery;
+const measured = (triggers: Trigger[]) => triggers.map((trigger) => ({ trigger, norm: 1, hitRate: 1 }));
+const weigh = (triggers: Trigger[], scale = 1, heldBack = images) =>
+  weighTriggers(recoveryOf(scale, heldBack), reference, measured(triggers));
 const gradesOf = (weighed: Record<number, Partial<Evidence>>, anomalyIndex = 0): (Grade | undefined)[] => {
   const none: Evidence = { conviction: 0, resemblance: 0, transfer: 0.5 };
   const all = new Map(Object.entries(weighed).map(([label, evidence]) => [Number(label), { ...none, ...evidence }]));
-  return [...gradeLabels(all, () => anomalyIndex).values()];
+  return [...gradeLabels(all, () => anomalyIndex, 2).values()];
 };
 
 beforeAll(async () => {
@@ -87,7 +91,7 @@ test('a trigger that adds what the label’s own images have resembles them, mov
   expect(conviction).toBeCloseTo(0.5, 5);
   expect(resemblance).toBeCloseTo(1, 5);
   expect(transfer).toBeCloseTo(2 / 3, 5);
-  expect([...gradeLabels(weighed, () => 0).values()]).toEqual(['natural shortcut']);
+  expect([...gradeLabels(weighed, () => 0, 2).values()]).toEqual(['natural shortcut']);
 });
 
 test('a trigger that adds what no image has resembles nothing, leaves the reference where it was, and is a backdoor if it convinces', async () => {
@@ -96,7 +100,7 @@ test('a trigger that adds what no image has resembles nothing, leaves the refere
   expect(conviction).toBeCloseTo(1.5, 5);
   expect(resemblance).toBeCloseTo(0, 5);
   expect(transfer).toBeCloseTo(0, 5);
-  expect([...gradeLabels(weighed, () => 0).values()]).toEqual(['backdoor']);
+  expect([...gradeLabels(weighed, () => 0, 2).values()]).toEqual(['backdoor']);
 });
 
 test('the most telling trigger of a label counts, with the least transfer of all, and labels do not mix', async () => {
@@ -125,6 +129,16 @@ test('a remarkably small trigger that is foreign to the reference is a backdoor 
   expect(gradesOf({ 1: faint }, 1)).toEqual(['natural shortcut']);
   expect(gradesOf({ 1: { ...faint, transfer: 0.3 } }, 2)).toEqual(['natural shortcut']);
   expect(gradesOf({ 1: { ...faint, transfer: null } }, 2)).toEqual(['natural shortcut']);
+});
+
+test('where the reference explains most triggers, a foreign one is an outlier from one spread on, else from two', async () => {
+  const usual = (...triggers: Trigger[]) => usualTransfer(recoveryOf(), reference, measured(triggers));
+  const explained = await usual(adding(1), adding(1), adding(2));
+  expect(explained).toBeCloseTo(2 / 3, 5);
+  expect(outlierIndexFor(explained)).toBe(1);
+  const unexplained = await usual(adding(2), adding(1), adding(2));
+  expect(unexplained).toBeCloseTo(0, 5);
+  expect([unexplained, await usual()].map(outlierIndexFor)).toEqual([2, 2]);
 });
 
 test('what resemblance and transfer explain is taken off the conviction', () => {

@@ -13,14 +13,15 @@ import type { Measured } from './measure.ts';
 import type { Recovery } from './screening.ts';
 import type { StrengthenInput } from './strengthen.ts';
 
-const GROWTH = [2, 4, 8];
+const GROWTH = [2, 3, 4, 6, 8];
 /** Times the median norm of the other labels: how small a label's trigger must be, in one form, and how large its relatives may get. */
 const SMALL = 0.3;
 const LARGEST = 1.3;
+const STARTS = 2;
 const STEPS = 60;
 const STRENGTHEN = new URL('./strengthen.ts', import.meta.url);
 
-/** Larger relatives of the smallest trigger of each label and form, none larger than the other labels' allow; for unlearning, not for judging it. */
+/** Larger relatives of the smallest triggers of each label and form, none larger than the other labels' allow; for unlearning, not for judging it. */
 export async function growTriggers(
   recovery: Recovery,
   pools: ReadonlyMap<number, readonly Measured[]>,
@@ -39,11 +40,14 @@ export async function growTriggers(
   const small = [...pools.values()].filter(isSmall);
   const jobs = screenings.flatMap(({ kind, norms }): StrengthenInput[] => {
     const largest = LARGEST * naturalOf(norms);
-    const grown = small.flatMap((pool) => {
-      const smallest = pool.find(({ trigger }) => trigger.kind === kind);
-      const factors = smallest ? GROWTH.filter((factor) => factor * smallest.norm <= largest) : [];
-      return factors.map((factor) => ({ trigger: smallest!.trigger, factor }));
-    });
+    const grown = small.flatMap((pool) =>
+      pool
+        .filter(({ trigger }) => trigger.kind === kind)
+        .slice(0, STARTS)
+        .flatMap(({ trigger, norm }) =>
+          GROWTH.filter((factor) => factor * norm <= largest).map((factor) => ({ trigger, factor })),
+        ),
+    );
     const triggers = grown.map(({ trigger }) => trigger);
     const budgets = grown.map(({ factor }) => factor);
     return triggers.length ? [{ network, weights, images: split.learn, triggers, budgets, steps: STEPS, seed }] : [];
