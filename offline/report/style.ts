@@ -16,8 +16,8 @@ ul { margin: .3rem 0 .8rem; padding-left: 1.3rem; }
 figure { margin: .8rem 0; overflow-x: auto; background: light-dark(#fff, #eef0f3); border-radius: .4rem; }
 figure svg { display: block; max-width: 100%; height: auto; }
 .pictures { display: flex; flex-wrap: wrap; gap: 1rem; }
-.pictures figure { margin: 0; width: 140px; background: none; }
-.pictures img { image-rendering: pixelated; border: 1px solid var(--line); border-radius: .3rem; }
+.pictures figure { margin: 0; width: 140px; overflow: visible; background: none; }
+.pictures img { box-sizing: border-box; max-width: 100%; image-rendering: pixelated; border: 1px solid var(--line); border-radius: .3rem; }
 figcaption, .note { font-size: .82rem; opacity: .8; margin: .3rem 0 0; }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; padding: .4rem .6rem; border-bottom: 1px solid var(--line); }
