@@ -12,7 +12,7 @@ import { digestDataset, type Dataset } from './data/dataset.ts';
 import { digestModel, type Model } from './model.ts';
 import { predict } from './predict.ts';
 import { freshEvidence } from './recover/fresh.ts';
-import { growTriggers } from './recover/grow.ts';
+import { fadeTriggers, growTriggers } from './recover/grow.ts';
 import { labelHitRates, measuringImages, type Measured } from './recover/measure.ts';
 import { screenAll, type Recovery } from './recover/screening.ts';
 import {
@@ -71,6 +71,7 @@ export async function purify(model: Model, images: Dataset, options: PurifyOptio
   const cutInput: CutInput = {
     ...recovery,
     grown,
+    faded: fadeTriggers(pools.values()),
     pools: [...pools.values()].map((pool) => pool.map(({ trigger }) => trigger)),
   };
   const trial = await progress.stage('unlearn', 'choosing the cut', (report) => chooseCut(cutInput, report));

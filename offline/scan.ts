@@ -1,6 +1,6 @@
 /** Scanning: which labels of a model have a trigger, and is it a backdoor or a natural shortcut? */
 import { foldBatchNorm } from '../src/network/fold.ts';
-import type { Trigger, TriggerKind } from '../src/trigger/trigger.ts';
+import type { Trigger } from '../src/trigger/trigger.ts';
 import type { Dataset } from './data/dataset.ts';
 import type { Engine } from './engine/engine.ts';
 import {
@@ -18,8 +18,9 @@ import { runJobs } from './engine/pool.ts';
 import { runReportedJobs } from './jobs.ts';
 import type { Model } from './model.ts';
 import type { Progress, Report } from './progress.ts';
+import { FAINT, faintLabels, labelFaintness } from './recover/faint.ts';
 import { climbStaircases, confirmed, CONFIRMED_HIT_RATE } from './recover/pool.ts';
-import { measureTriggers, type Measured } from './recover/measure.ts';
+import { measureTriggers, tellNorm, type Measured, type TriggerForm } from './recover/measure.ts';
 import type { ReferenceInput } from './recover/reference.ts';
 import {
   REMARKABLE_INDEX,
@@ -39,8 +40,10 @@ export type Finding = {
   conviction: number;
   resemblance: number;
   transfer: number | null;
-  /** How many spreads the label's smallest trigger lies below the median of all labels, the larger of both forms. */
+  /** How many spreads the label's smallest trigger lies below the median of all labels, the larger of the masks' and the additions'. */
   anomalyIndex: number;
+  /** How many times fainter its dense trigger is than that of the median other label. */
+  faintness: number;
   /** Sentences with figures, for people. */
   evidence: string[];
   /** Working recovered triggers, the smallest first. */
@@ -48,7 +51,7 @@ export type Finding = {
 };
 
 /** The smallest universal trigger of every label in each form. */
-export type LabelScreening = { kind: TriggerKind; norms: number[]; anomalyIndices: number[]; hitRates: number[] };
+export type LabelScreening = { form: TriggerForm; norms: number[]; anomalyIndices: number[]; hitRates: number[] };
 
 export type Scan = {
   findings: Finding[];
@@ -65,6 +68,9 @@ const STRENGTHEN_BUDGET = 1.25;
 const REFERENCE_STEPS = 250;
 const STRENGTHEN = new URL('./recover/strengthen.ts', import.meta.url);
 const REFERENCE = new URL('./recover/reference.ts', import.meta.url);
+
+/** The evidence for a label that nothing but dense triggers reach. */
+const UNWEIGHED: Evidence = { conviction: 0, resemblance: 0, transfer: null };
 
 const LIMITS = [
   'Only universal triggers were looked for: one that works on most images of other labels. Triggers for single source labels, warps and triggers that depend on the image may be missed.',
@@ -86,39 +92,53 @@ export async function investigate(
   const recovery: Recovery = { ...victim, split: splitClean(images, seed), seed, engine };
   const screenings = await progress.stage(
     'screen',
-    `all ${victim.network.labelNames.length} labels, two forms`,
+    `all ${victim.network.labelNames.length} labels, three forms`,
     (report) => screenAll(recovery, report),
   );
-  const suspects = suspectLabels(screenings);
+  const summaries = screenings.map(summarize);
+  const faint = faintLabels(summaries);
+  const suspects = [...new Set([...faint, ...suspectLabels(screenings)])];
   const names = suspects.map((label) => victim.network.labelNames[label]).join(', ');
   const { searched, reference } = await progress.stage('search', `${names}; and train a reference`, async (report) => {
     // The search leaves threads idle at its end, so the reference costs little beside it.
     const [searched, reference] = await Promise.all([
-      searchLabels(recovery, suspects, report),
+      searchLabels(recovery, suspects, faint, report),
       trainReference(recovery),
     ]);
     return { searched, reference };
   });
   const pools = new Map<number, Measured[]>();
   for (const label of suspects) {
-    const screened = screenings.flatMap(({ labels }) => labels[label]!);
+    const screened = screenings.flatMap(({ form, labels }) =>
+      form === 'dense' && !faint.includes(label) ? [] : labels[label]!,
+    );
     const pool = confirmed([...screened, ...searched.filter(({ trigger }) => trigger.targetLabel === label)]);
     if (pool.length) pools.set(label, pool);
   }
   const strengthened = await progress.stage('strengthen', names, (report) => strengthenPools(recovery, pools, report));
-  const evidence = await weighTriggers(recovery, reference, [...strengthened, ...smallestOfForm(pools)]);
-  const indexOf = (label: number): number => Math.max(...screenings.map(({ labels }) => labels[label]!.anomalyIndex));
-  const ofEveryLabel = screenings.flatMap(({ labels }) => labels);
+  // Dense triggers are told by their amplitude; noise is foreign to any reference.
+  const small = screenings.filter(({ form }) => form !== 'dense');
+  const weighable = [...strengthened, ...smallestOfForm(pools)].filter(({ form }) => form !== 'dense');
+  const evidence = await weighTriggers(recovery, reference, weighable);
+  const indexOf = (label: number): number => Math.max(...small.map(({ labels }) => labels[label]!.anomalyIndex));
+  const ofEveryLabel = small.flatMap(({ labels }) => labels);
   const outlierIndex = outlierIndexFor(await usualTransfer(recovery, reference, ofEveryLabel));
   const grades = gradeLabels(evidence, indexOf, outlierIndex);
-  const findings = [...pools].flatMap(([targetLabel, pool]) => {
-    const [grade, anomalyIndex] = [grades.get(targetLabel)!, indexOf(targetLabel)];
+  const findings = [...pools].flatMap(([targetLabel, found]): Finding[] => {
+    const [weighedGrade, anomalyIndex] = [grades.get(targetLabel) ?? 'natural shortcut', indexOf(targetLabel)];
+    const grade = faint.includes(targetLabel) ? 'backdoor' : weighedGrade;
     if (grade === 'natural shortcut' && anomalyIndex < REMARKABLE_INDEX) return [];
-    const weighed = { ...evidence.get(targetLabel)!, anomalyIndex };
-    const sentences = tell(pool, weighed, outlierIndex);
-    return [{ targetLabel, grade, ...weighed, evidence: sentences, pool: withStrengthened(pool, strengthened) }];
+    // The small triggers of a label whose backdoor is a dense one may be natural, and stay.
+    const planted = found.filter(({ form }) => form === 'dense' || weighedGrade === grade);
+    const weighed = {
+      ...(evidence.get(targetLabel) ?? UNWEIGHED),
+      anomalyIndex,
+      faintness: labelFaintness(summaries, targetLabel),
+    };
+    const pool = withStrengthened(planted, strengthened);
+    return [{ targetLabel, grade, ...weighed, evidence: tell(pool, weighed, outlierIndex), pool }];
   });
-  return { scan: { findings, screenings: screenings.map(summarize), limits: LIMITS }, victim, recovery };
+  return { scan: { findings, screenings: summaries, limits: LIMITS }, victim, recovery };
 }
 
 /** Whether a finding is a backdoor and no natural shortcut. */
@@ -136,9 +156,10 @@ export async function climbFindings(
   return progress.stage('staircase', names, (report) => climbStaircases(recovery, found, report));
 }
 
-/** The labels to look into: outliers of either form and the smallest of each, at most three, the strongest outlier first. */
+/** The labels to look into for small triggers: outliers of either form and the smallest of each, at most three, the strongest outlier first. */
 export function suspectLabels(screenings: readonly Screening[]): number[] {
-  const scored = screenings.flatMap(({ labels }) =>
+  const small = screenings.filter(({ form }) => form !== 'dense');
+  const scored = small.flatMap(({ labels }) =>
     labels.map(({ anomalyIndex }, label) => {
       const smallest = labels.every((other) => other.anomalyIndex <= anomalyIndex);
       return { label, anomalyIndex, suspect: smallest || anomalyIndex >= REMARKABLE_INDEX };
@@ -150,7 +171,7 @@ export function suspectLabels(screenings: readonly Screening[]): number[] {
 
 const smallestOfForm = (pools: ReadonlyMap<number, readonly Measured[]>): Measured[] =>
   [...pools.values()].flatMap((pool) =>
-    [...Map.groupBy(pool, ({ trigger }) => trigger.kind).values()].map((sameForm) => sameForm[0]!),
+    [...Map.groupBy(pool, ({ form }) => form).values()].map((sameForm) => sameForm[0]!),
   );
 
 async function strengthenPools(
@@ -159,13 +180,15 @@ async function strengthenPools(
   report: Report,
 ): Promise<Measured[]> {
   const { network, weights, split, seed, engine } = recovery;
-  const starts = smallestOfForm(pools).map(({ trigger }) => trigger);
-  const jobs = [...Map.groupBy(starts, ({ kind }) => kind).values()].map((triggers): StrengthenInput => {
+  const groups = [...Map.groupBy(smallestOfForm(pools), ({ form }) => form)];
+  const jobs = groups.map(([, starts]): StrengthenInput => {
+    const triggers = starts.map(({ trigger }) => trigger);
     const budgets = triggers.map(() => STRENGTHEN_BUDGET);
     return { network, weights, images: split.learn, triggers, budgets, steps: STRENGTHEN_STEPS, seed };
   });
-  const triggers = await runReportedJobs<StrengthenInput, Trigger[]>(STRENGTHEN, jobs, { engine, report });
-  return measureTriggers(recovery, split.heldBack, triggers.flat());
+  const strengthened = await runReportedJobs<StrengthenInput, Trigger[]>(STRENGTHEN, jobs, { engine, report });
+  const candidates = groups.flatMap(([form], index) => strengthened[index]!.map((trigger) => ({ form, trigger })));
+  return measureTriggers(recovery, split.heldBack, candidates);
 }
 
 /** The network that never saw a trigger; it learns in this thread. */
@@ -182,16 +205,17 @@ async function trainReference({ network, split, seed, engine }: Recovery): Promi
 
 function tell(
   pool: readonly Measured[],
-  weighed: Evidence & Pick<Finding, 'anomalyIndex'>,
+  weighed: Evidence & Pick<Finding, 'anomalyIndex' | 'faintness'>,
   outlierIndex: number,
 ): string[] {
-  const { conviction, resemblance, transfer, anomalyIndex } = weighed;
-  const smallest = pool.map(({ trigger, norm, hitRate }) => {
-    return `${trigger.kind} of norm ${norm.toFixed(1)} (${(100 * hitRate).toFixed(0)} %)`;
-  });
+  const { conviction, resemblance, transfer, anomalyIndex, faintness } = weighed;
+  const smallest = pool.map(
+    ({ form, norm, hitRate }) => `${form} of ${tellNorm(form, norm)} (${(100 * hitRate).toFixed(0)} %)`,
+  );
   const percent = (share: number): string => `${(100 * share).toFixed(0)} %`;
   return [
     `${pool.length} recovered triggers work on held-back images, the smallest: ${smallest.slice(0, 2).join(', ')}.`,
+    `A dense trigger reaches the label at ${faintness.toFixed(1)} times less amplitude than the median other label needs (a backdoor from ${FAINT} on).`,
     `The label's smallest trigger lies ${anomalyIndex.toFixed(1)} spreads below the median of all labels (an outlier from ${outlierIndex} on here).`,
     `Strengthened by a quarter of its norm, it carries the median image ${conviction.toFixed(2)} times as far beyond the boundary as clean images lie from it.`,
     `${percent(resemblance)} of what it changes in the trunk the label's own images show too.`,
@@ -205,15 +229,18 @@ function tell(
 /** A label's pool with its strengthened triggers, which lie nearer to what was planted. */
 function withStrengthened(pool: readonly Measured[], strengthened: readonly Measured[]): Measured[] {
   const own = strengthened.filter(
-    ({ trigger, hitRate }) => trigger.targetLabel === pool[0]!.trigger.targetLabel && hitRate >= CONFIRMED_HIT_RATE,
+    ({ form, trigger, hitRate }) =>
+      trigger.targetLabel === pool[0]!.trigger.targetLabel &&
+      pool.some((item) => item.form === form) &&
+      hitRate >= CONFIRMED_HIT_RATE,
   );
   return [...pool, ...own].toSorted((a, b) => a.norm - b.norm);
 }
 
 /** A screening without its triggers. */
-export function summarize({ kind, labels }: Screening): LabelScreening {
+export function summarize({ form, labels }: Screening): LabelScreening {
   return {
-    kind,
+    form,
     norms: labels.map(({ norm }) => norm),
     anomalyIndices: labels.map(({ anomalyIndex }) => anomalyIndex),
     hitRates: labels.map(({ hitRate }) => hitRate),

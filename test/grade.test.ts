@@ -14,6 +14,7 @@ import type { Recovery } from '../offline/recover/screening.ts';
 import { parseNetwork } from '../src/network/network.ts';
 import type { HostWeights } from '../src/network/safetensors.ts';
 import type { Trigger } from '../src/trigger/trigger.ts';
+import { asCandidates } from './support/candidates.ts';
 
 const dense = (name: string, input: string, units: number) =>
   ({ type: 'dense', name, inputs: [input], units, bias: true }) as const;
@@ -72,7 +73,7 @@ const recoveryOf = (scale = 1, heldBack = images) =>
     split: { ...split, heldBack },
     seed: 1,
   }) as unknown as Recovery;
-const measured = (triggers: Trigger[]) => triggers.map((trigger) => ({ trigger, norm: 1, hitRate: 1 }));
+const measured = (triggers: Trigger[]) => asCandidates(triggers).map((found) => ({ ...found, norm: 1, hitRate: 1 }));
 const weigh = (triggers: Trigger[], scale = 1, heldBack = images) =>
   weighTriggers(recoveryOf(scale, heldBack), reference, measured(triggers));
 const gradesOf = (weighed: Record<number, Partial<Evidence>>, anomalyIndex = 0): (Grade | undefined)[] => {

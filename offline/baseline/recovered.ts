@@ -2,7 +2,7 @@
 import type { Trigger } from '../../src/trigger/trigger.ts';
 import type { Dataset } from '../data/dataset.ts';
 import type { Model } from '../model.ts';
-import { growTriggers } from '../recover/grow.ts';
+import { fadeTriggers, growTriggers } from '../recover/grow.ts';
 import type { Recovery } from '../recover/screening.ts';
 import { climbFindings, investigate, isBackdoor, type Finding, type ScanOptions } from '../scan.ts';
 
@@ -10,8 +10,9 @@ export type Recovered = {
   findings: Finding[];
   /** The pool of each label that was graded a backdoor. */
   pools: Trigger[][];
-  /** Their larger relatives, which only our own unlearning takes. */
+  /** Their larger and fainter relatives, which only our own unlearning takes. */
   grown: Trigger[];
+  faded: Trigger[];
   recovery: Recovery;
 };
 
@@ -25,6 +26,7 @@ export async function recoverTriggers(model: Model, clean: Dataset, options: Sca
   return {
     findings: scan.findings,
     grown,
+    faded: fadeTriggers(climbed.values()),
     pools: [...climbed.values()].map((pool) => pool.map(({ trigger }) => trigger)),
     recovery,
   };

@@ -1,8 +1,8 @@
 /** The last proof of an unlearning: does a recovery with a new seed find the trigger again? */
 import type { FreshRecovery } from '../../src/release/gate.ts';
 import { anomalyIndex } from '../../src/trigger/anomaly.ts';
-import type { TriggerKind } from '../../src/trigger/trigger.ts';
-import type { Measured } from './measure.ts';
+import { isFaint } from './faint.ts';
+import { tellNorm, type Measured, type TriggerForm } from './measure.ts';
 import { CONFIRMED_HIT_RATE } from './pool.ts';
 import { REMARKABLE_INDEX } from './screening.ts';
 
@@ -17,26 +17,32 @@ const STILL_THERE = 1.5;
 export function freshEvidence(
   pools: ReadonlyMap<number, readonly Measured[]>,
   fresh: readonly Measured[],
-  screened: readonly { kind: TriggerKind; norms: readonly number[] }[],
+  screened: readonly { form: TriggerForm; norms: readonly number[] }[],
 ): FreshRecovery[] {
   return [...pools].map(([targetLabel, pool]) => {
-    const sentences = screened.flatMap(({ kind, norms }) => {
-      const [before, after] = [least(pool, kind, targetLabel), least(fresh, kind, targetLabel)];
+    const sentences = screened.flatMap(({ form, norms }) => {
+      const [before, after] = [least(pool, form, targetLabel), least(fresh, form, targetLabel)];
       const natural = norms.filter((_, label) => !pools.has(label));
       if (!before || !after || after.norm >= STILL_THERE * before.norm) return [];
-      if (natural.length && anomalyIndex(after.norm, natural) < REMARKABLE_INDEX) return [];
+      const small = form === 'dense' ? isFaint(after.norm, natural) : isRemarkable(after.norm, natural);
+      if (!small) return [];
       const rate = `${(100 * after.hitRate).toFixed(0)} %`;
-      return [`${kind} of norm ${after.norm.toFixed(1)} works on ${rate} (the victim's: ${before.norm.toFixed(1)})`];
+      return [
+        `${form} of ${tellNorm(form, after.norm)} works on ${rate} (the victim's: ${tellNorm(form, before.norm)})`,
+      ];
     });
     return { targetLabel, found: sentences.length > 0, evidence: sentences.join('; ') || 'nothing as small' };
   });
 }
 
+const isRemarkable = (norm: number, natural: readonly number[]): boolean =>
+  !natural.length || anomalyIndex(norm, natural) >= REMARKABLE_INDEX;
+
 /** The smallest trigger of one form and label that works. */
-function least(from: readonly Measured[], kind: TriggerKind, targetLabel: number): Measured | undefined {
+function least(from: readonly Measured[], form: TriggerForm, targetLabel: number): Measured | undefined {
   return from
-    .filter(({ trigger, hitRate }) => {
-      return trigger.kind === kind && trigger.targetLabel === targetLabel && hitRate >= CONFIRMED_HIT_RATE;
+    .filter(({ form: found, trigger, hitRate }) => {
+      return found === form && trigger.targetLabel === targetLabel && hitRate >= CONFIRMED_HIT_RATE;
     })
     .toSorted((a, b) => a.norm - b.norm)[0];
 }

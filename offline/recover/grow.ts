@@ -3,7 +3,8 @@
  *
  * A dense faint trigger is recovered at a third of its norm or less, since a part of it is enough, and a head that forgets the part still
  * obeys the whole. So where a label's smallest trigger is far smaller than those of other labels, it is strengthened at norms up to a little beyond
- * theirs; a larger one would work on any network. Elsewhere that would cost recall of the label and gain nothing.
+ * theirs; a larger one would work on any network. Elsewhere that would cost recall of the label and gain nothing. A dense trigger needs no
+ * such search: it covers the image already, and its relatives are the same pattern at other amplitudes.
  */
 import type { Trigger } from '../../src/trigger/trigger.ts';
 import { runReportedJobs } from '../jobs.ts';
@@ -19,7 +20,17 @@ const SMALL = 0.3;
 const LARGEST = 1.3;
 const STARTS = 2;
 const STEPS = 60;
+/** Times its amplitude; times the median amplitude of the other labels. */
+const DENSE_GROWTH = [1.5, 2.25];
+const LARGEST_DENSE = 0.6;
 const STRENGTHEN = new URL('./strengthen.ts', import.meta.url);
+
+/** Times its amplitude: a dense trigger that is too faint to work on most images shows where it begins to. */
+const FADED = 0.75;
+
+/** Fainter relatives of dense triggers, for unlearning only: no attacker stamps what does not work. */
+export const fadeTriggers = (pools: Iterable<readonly Measured[]>): Trigger[] =>
+  [...pools].flatMap((pool) => pool.flatMap(({ form, trigger }) => (form === 'dense' ? [scaled(trigger, FADED)] : [])));
 
 /** Larger relatives of the smallest triggers of each label and form, none larger than the other labels' allow; for unlearning, not for judging it. */
 export async function growTriggers(
@@ -34,15 +45,16 @@ export async function growTriggers(
     return others[others.length >> 1] ?? 0;
   };
   const isSmall = (pool: readonly Measured[]): boolean =>
-    screenings.some(({ kind, norms }) =>
-      pool.some(({ trigger, norm }) => trigger.kind === kind && norm <= SMALL * naturalOf(norms)),
+    screenings.some(({ form, norms }) =>
+      pool.some((item) => item.form === form && item.norm <= SMALL * naturalOf(norms)),
     );
-  const small = [...pools.values()].filter(isSmall);
-  const jobs = screenings.flatMap(({ kind, norms }): StrengthenInput[] => {
+  const [dense, others] = parted([...pools.values()], (pool) => pool.some(({ form }) => form === 'dense'));
+  const small = others.filter(isSmall);
+  const jobs = screenings.flatMap(({ form, norms }): StrengthenInput[] => {
     const largest = LARGEST * naturalOf(norms);
     const grown = small.flatMap((pool) =>
       pool
-        .filter(({ trigger }) => trigger.kind === kind)
+        .filter((item) => item.form === form)
         .slice(0, STARTS)
         .flatMap(({ trigger, norm }) =>
           GROWTH.filter((factor) => factor * norm <= largest).map((factor) => ({ trigger, factor })),
@@ -52,5 +64,27 @@ export async function growTriggers(
     const budgets = grown.map(({ factor }) => factor);
     return triggers.length ? [{ network, weights, images: split.learn, triggers, budgets, steps: STEPS, seed }] : [];
   });
-  return (await runReportedJobs<StrengthenInput, Trigger[]>(STRENGTHEN, jobs, { engine, report })).flat();
+  const strengthened = await runReportedJobs<StrengthenInput, Trigger[]>(STRENGTHEN, jobs, { engine, report });
+  const amplitudes = screenings.find(({ form }) => form === 'dense')?.norms ?? [];
+  return [
+    ...strengthened.flat(),
+    ...dense.flatMap((pool) => atAmplitudes(pool, LARGEST_DENSE * naturalOf(amplitudes))),
+  ];
 }
+
+/** The dense triggers of a pool, stronger. */
+const atAmplitudes = (pool: readonly Measured[], largest: number): Trigger[] =>
+  pool
+    .filter(({ form }) => form === 'dense')
+    .flatMap(({ trigger, norm }) =>
+      DENSE_GROWTH.filter((factor) => factor * norm <= largest).map((factor) => scaled(trigger, factor)),
+    );
+
+const scaled = (trigger: Trigger, factor: number): Trigger => {
+  return { ...trigger, pattern: trigger.pattern.map((value) => factor * value) };
+};
+
+const parted = <T>(items: readonly T[], isFirst: (item: T) => boolean): [T[], T[]] => [
+  items.filter(isFirst),
+  items.filter((item) => !isFirst(item)),
+];

@@ -3,15 +3,21 @@ import { attackSuccessRate } from '../../src/metrics.ts';
 import { toDevice } from '../../src/network/forward.ts';
 import type { Network } from '../../src/network/network.ts';
 import type { HostWeights } from '../../src/network/safetensors.ts';
-import { triggerNorm, type Trigger } from '../../src/trigger/trigger.ts';
+import { triggerNorm, type Trigger, type TriggerKind } from '../../src/trigger/trigger.ts';
 import { everyIndex, spread } from '../batch.ts';
 import { selectImages, type Dataset } from '../data/dataset.ts';
 import type { Engine } from '../engine/engine.ts';
 import { runJobs } from '../engine/pool.ts';
 import { predict } from '../predict.ts';
 
-/** A recovered trigger with its norm and its success rate on held-back images of other labels. */
-export type Measured = { trigger: Trigger; norm: number; hitRate: number };
+/** How a trigger is looked for: a mask with a pattern, or an addition, of small L1 norm; or an addition that is faint but covers the image. */
+export type TriggerForm = TriggerKind | 'dense';
+
+/** A trigger and the form in which it was recovered. */
+export type Candidate = { form: TriggerForm; trigger: Trigger };
+
+/** A recovered trigger with its norm in its form and its success rate on held-back images of other labels. */
+export type Measured = Candidate & { norm: number; hitRate: number };
 
 /** The model whose answers are measured. */
 type MeasuredModel = { network: Network; weights: HostWeights; engine: Engine };
@@ -25,15 +31,26 @@ const MOST_IMAGES = 256;
 export const measuringImages = (heldBack: Dataset): Dataset =>
   selectImages(heldBack, spread(heldBack.count, MOST_IMAGES));
 
+/** The size that is small if a trigger of this form is: `triggerNorm`, or for a dense one its amplitude (l-infinity norm) in 0..1. */
+export function normIn(form: TriggerForm, trigger: Trigger): number {
+  if (form !== 'dense') return triggerNorm(trigger);
+  return trigger.pattern.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+}
+
+/** The norm of a trigger in its form, for people. */
+export const tellNorm = (form: TriggerForm, norm: number): string =>
+  form === 'dense' ? `amplitude ${norm.toFixed(3)}` : `norm ${norm.toFixed(1)}`;
+
 /** The norm of each trigger and its success rate on some of the images, those of its target label left out. */
 export async function measureTriggers(
   recovery: MeasuredModel,
   heldBack: Dataset,
-  triggers: readonly Trigger[],
+  candidates: readonly Candidate[],
 ): Promise<Measured[]> {
+  const triggers = candidates.map(({ trigger }) => trigger);
   const rates = await labelHitRates(recovery, heldBack, triggers);
-  return triggers.map((trigger, index) => {
-    return { trigger, norm: triggerNorm(trigger), hitRate: rates[index]![trigger.targetLabel]! };
+  return candidates.map(({ form, trigger }, index) => {
+    return { form, trigger, norm: normIn(form, trigger), hitRate: rates[index]![trigger.targetLabel]! };
   });
 }
 

@@ -18,9 +18,8 @@ const STAIRCASE = new URL('./staircase.ts', import.meta.url);
 /** Searches' results that work and are not much larger than the smallest of their form, the smallest first. */
 export function confirmed(measured: readonly Measured[]): Measured[] {
   const working = measured.filter(({ hitRate }) => hitRate >= CONFIRMED_HIT_RATE);
-  const fits = ({ trigger, norm }: Measured): boolean =>
-    norm <=
-    NORM_RANGE * Math.min(...working.flatMap((other) => (other.trigger.kind === trigger.kind ? other.norm : [])));
+  const fits = ({ form, norm }: Measured): boolean =>
+    norm <= NORM_RANGE * Math.min(...working.flatMap((other) => (other.form === form ? other.norm : [])));
   return working.filter(fits).toSorted((a, b) => a.norm - b.norm);
 }
 
@@ -34,14 +33,18 @@ export async function climbStaircases(
   report: Report,
 ): Promise<Map<number, Measured[]>> {
   const { network, weights, split, seed, engine } = recovery;
-  const starts = [...searched.values()].map((found) => mostReliable(found).trigger);
-  const jobs = starts.flatMap((screened) =>
+  const starts = [...searched.values()].map(mostReliable);
+  const jobs = starts.flatMap(({ trigger: screened }) =>
     LEVELS.map((level): StaircaseInput => {
       return { network, weights, images: split.learn, screened, level, steps: STEPS, draws: DRAWS, seed };
     }),
   );
   const drawn = await runReportedJobs<StaircaseInput, Trigger[]>(STAIRCASE, jobs, { engine, report });
-  const measured = await measureTriggers(recovery, split.heldBack, drawn.flat());
+  const candidates = drawn.flatMap((triggers, index) => {
+    const { form } = starts[Math.floor(index / LEVELS.length)]!;
+    return triggers.map((trigger) => ({ form, trigger }));
+  });
+  const measured = await measureTriggers(recovery, split.heldBack, candidates);
   return new Map(
     [...searched].map(([label, found]) => {
       return [label, confirmed([...found, ...measured.filter(({ trigger }) => trigger.targetLabel === label)])];

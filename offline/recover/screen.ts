@@ -1,5 +1,5 @@
 /**
- * Screening: for every label the smallest universal trigger, in one of two forms, all labels in one batch.
+ * Screening: for every label the smallest universal trigger in one form, all labels in one batch; dense ones are those of dense.ts.
  *
  * After Neural Cleanse (Wang et al., IEEE S&P 2019): minimise CE(F(stamp(x)), t) + lambda * |trigger|_1, with lambda steered so
  * that the success rate stays near 0.95. Differences: all labels share a forward pass; the steering and the best trigger so
@@ -9,18 +9,20 @@ import * as tf from '@tensorflow/tfjs-core';
 import { forward, toDevice } from '../../src/network/forward.ts';
 import { IMAGES, type Network } from '../../src/network/network.ts';
 import type { HostTensor } from '../../src/network/safetensors.ts';
-import type { Trigger, TriggerKind } from '../../src/trigger/trigger.ts';
+import type { Trigger } from '../../src/trigger/trigger.ts';
 import { imageBatch, indicesWithout } from '../batch.ts';
 import type { Dataset } from '../data/dataset.ts';
 import { randomSource } from '../engine/random.ts';
 import type { Report } from '../progress.ts';
+import { recoverDense } from './dense.ts';
+import type { TriggerForm } from './measure.ts';
 import { partNorms, rawSize, readTriggers, stampParts, toParts, type Form } from './raw-trigger.ts';
 
 export type ScreenInput = {
   network: Network;
   weights: ReadonlyMap<string, HostTensor>;
   images: Dataset;
-  kind: TriggerKind;
+  form: TriggerForm;
   targetLabels: number[];
   steps: number;
   seed: number;
@@ -37,16 +39,17 @@ const ADAM_DECAY = [0.5, 0.9] as const;
 
 /** Recovers the smallest trigger for each target label; a job for worker threads. Reports `{ step, steps }`. */
 export async function job(input: ScreenInput, report: Report): Promise<Trigger[]> {
-  const { network, targetLabels, steps } = input;
+  const { network, targetLabels, steps, form: kind } = input;
+  if (kind === 'dense') return recoverDense(input, report);
   const weights = toDevice(input.weights);
-  const random = randomSource(input.seed, `screen/${input.kind}/${targetLabels.join()}`);
+  const random = randomSource(input.seed, `screen/${kind}/${targetLabels.join()}`);
   const { height, width, channels } = input.images;
-  const form: Form = { kind: input.kind, height, width, channels };
+  const form: Form = { kind, height, width, channels };
   const count = targetLabels.length;
   const raw = startingPoint(form, count, random.normal);
-  const optimizer = tf.train.adam(LEARNING_RATE[input.kind], ...ADAM_DECAY);
+  const optimizer = tf.train.adam(LEARNING_RATE[kind], ...ADAM_DECAY);
   const state: State = {
-    lambda: tf.variable(tf.fill([count], LAMBDA.start[input.kind])),
+    lambda: tf.variable(tf.fill([count], LAMBDA.start[kind])),
     success: tf.variable(tf.zeros([count])),
     bestNorm: tf.variable(tf.fill([count], NEVER)),
     best: tf.variable(raw.clone()),

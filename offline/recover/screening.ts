@@ -1,33 +1,33 @@
-/** Screening as a whole: every label in both trigger forms on worker threads, measured on held-back images. */
+/** Screening as a whole: every label in every form on worker threads, measured on held-back images. */
 import type { Network } from '../../src/network/network.ts';
 import type { HostWeights } from '../../src/network/safetensors.ts';
 import { anomalyIndices } from '../../src/trigger/anomaly.ts';
-import type { Trigger, TriggerKind } from '../../src/trigger/trigger.ts';
+import type { Trigger } from '../../src/trigger/trigger.ts';
 import { selectImages, type Dataset } from '../data/dataset.ts';
 import type { Engine } from '../engine/engine.ts';
 import { randomSource } from '../engine/random.ts';
 import { runReportedJobs } from '../jobs.ts';
 import type { Report } from '../progress.ts';
-import { measureTriggers, type Measured } from './measure.ts';
+import { measureTriggers, type Measured, type TriggerForm } from './measure.ts';
 import type { ScreenInput } from './screen.ts';
 
 const HELD_BACK_SHARE = 0.3;
-const SCREEN_STEPS = 120;
-const SEARCH_STEPS = 150;
+const SCREEN_STEPS = { blend: 120, additive: 120, dense: 80 };
+const SEARCH_STEPS = { blend: 150, additive: 150, dense: 80 };
 /** With more labels than `above`, the `kept` ones with the smallest triggers after a short round are followed on in each form. */
 type Elimination = { above: number; kept: number };
 const FIRST: Elimination = { above: 20, kept: 10 };
 /** When a purified model is screened again, only the unlearned labels and the smallest triggers of all matter, not what is usual. */
 const AGAIN: Elimination = { above: 6, kept: 3 };
-const SHORT_STEPS = 40;
+const SHORT_STEPS = { blend: 40, additive: 40, dense: 40 };
 /** A trigger that works less often after a short round counts as larger than all that do. */
 const SHORT_HIT_RATE = 0.5;
 /** A fixed size, so that a seed gives the same triggers whatever the number of threads. */
 const LABELS_PER_JOB = 5;
-const KINDS: readonly TriggerKind[] = ['blend', 'additive'];
-/** Starting points a label: a small patch is one of several local optima of the mask, the additive form has few. */
-const SCREEN_STARTS = { blend: 2, additive: 1 };
-const SEARCH_STARTS = { blend: 4, additive: 1 };
+const FORMS: readonly TriggerForm[] = ['blend', 'additive', 'dense'];
+/** Starting points a label: a small patch is one of several local optima of the mask, the others have few. */
+const SCREEN_STARTS = { blend: 2, additive: 1, dense: 1 };
+const SEARCH_STARTS = { blend: 4, additive: 1, dense: 4 };
 /**
  * How many spreads below the median a label's norm must lie to be remarkable. A scan looks into the smallest of each form all the
  * same, but it is a finding only if it convinces like a backdoor.
@@ -59,12 +59,12 @@ export function splitClean(images: Dataset, seed: number): Split {
 }
 
 /** The smallest trigger of every label in one form, in the order of the labels. */
-export type Screening = { kind: TriggerKind; labels: (Measured & { anomalyIndex: number })[] };
+export type Screening = { form: TriggerForm; labels: (Measured & { anomalyIndex: number })[] };
 
 export type Recovery = { network: Network; weights: HostWeights; split: Split; seed: number; engine: Engine };
 
 /**
- * Screens every label in both forms; with `suspects`, again, and only these labels from several starting points. Of many labels most are
+ * Screens every label in every form; with `suspects`, again, and only these labels from several starting points. Of many labels most are
  * eliminated early: a short round follows all of them, a full one only those with the smallest triggers and the suspects.
  */
 export async function screenAll(
@@ -76,14 +76,14 @@ export async function screenAll(
   const elimination = suspects ? AGAIN : FIRST;
   if (labels.length <= elimination.above) {
     const measured = await screenFully(recovery, () => labels, report, suspects);
-    return KINDS.map((kind) => rank(kind, smallestOf(measured, kind, labels)));
+    return FORMS.map((form) => rank(form, smallestOf(measured, form, labels)));
   }
   const groups = chunks(labels, LABELS_PER_JOB);
   const short = await screenLabels(recovery, SHORT_STEPS, () => groups, report);
-  const shortOf = (kind: TriggerKind): Measured[] => smallestOf(short, kind, labels);
-  const kept = (kind: TriggerKind): number[] => keptLabels(shortOf(kind), elimination.kept, suspects);
+  const shortOf = (form: TriggerForm): Measured[] => smallestOf(short, form, labels);
+  const kept = (form: TriggerForm): number[] => keptLabels(shortOf(form), elimination.kept, suspects);
   const full = await screenFully(recovery, kept, report, suspects);
-  return KINDS.map((kind) => rankTogether(kind, shortOf(kind), smallestOf(full, kind, kept(kind))));
+  return FORMS.map((form) => rankTogether(form, shortOf(form), smallestOf(full, form, kept(form))));
 }
 
 /** The labels that a short round leaves in the race: the `kept` ones with the smallest triggers that work at least now and then, and those that are asked for. */
@@ -99,7 +99,7 @@ export function keptLabels(short: readonly Measured[], kept: number, suspects: r
  * Puts labels that were followed to the end beside those that were not. The norms of the latter are still on their way down, so for the anomaly
  * indices they count as if they had shrunk as much as the median of the former.
  */
-export function rankTogether(kind: TriggerKind, short: readonly Measured[], full: readonly Measured[]): Screening {
+export function rankTogether(form: TriggerForm, short: readonly Measured[], full: readonly Measured[]): Screening {
   const finished = new Map(full.map((item) => [item.trigger.targetLabel, item]));
   const shrunk = short.flatMap(({ norm, trigger }) => {
     const end = finished.get(trigger.targetLabel);
@@ -108,62 +108,69 @@ export function rankTogether(kind: TriggerKind, short: readonly Measured[], full
   const factor = shrunk.toSorted((a, b) => a - b)[shrunk.length >> 1]!;
   const items = short.map((item) => finished.get(item.trigger.targetLabel) ?? item);
   const norms = items.map((item) => (finished.has(item.trigger.targetLabel) ? item.norm : factor * item.norm));
-  return rank(kind, items, norms);
+  return rank(form, items, norms);
 }
 
-function rank(kind: TriggerKind, items: readonly Measured[], norms = items.map(({ norm }) => norm)): Screening {
+function rank(form: TriggerForm, items: readonly Measured[], norms = items.map(({ norm }) => norm)): Screening {
   const indices = anomalyIndices(norms);
-  return { kind, labels: items.map((item, label) => ({ ...item, anomalyIndex: indices[label]! })) };
+  return { form, labels: items.map((item, label) => ({ ...item, anomalyIndex: indices[label]! })) };
 }
 
-const smallestOf = (measured: readonly Measured[], kind: TriggerKind, labels: readonly number[]): Measured[] =>
+const smallestOf = (measured: readonly Measured[], form: TriggerForm, labels: readonly number[]): Measured[] =>
   labels.map((label) => {
-    const own = measured.filter(({ trigger }) => trigger.kind === kind && trigger.targetLabel === label);
+    const own = measured.filter((item) => item.form === form && item.trigger.targetLabel === label);
     return own.reduce((best, item) => (item.norm < best.norm ? item : best));
   });
 
 /** All steps for some labels of each form. */
 function screenFully(
   recovery: Recovery,
-  labelsOf: (kind: TriggerKind) => readonly number[],
+  labelsOf: (form: TriggerForm) => readonly number[],
   report: Report,
   suspects: readonly number[] | undefined,
 ): Promise<Measured[]> {
   const startedAgain = (label: number): boolean => !suspects || suspects.includes(label);
-  const columns = (group: readonly number[], kind: TriggerKind): number[] =>
-    Array.from({ length: SCREEN_STARTS[kind] }, (_, start) => (start ? group.filter(startedAgain) : group)).flat();
+  const columns = (group: readonly number[], form: TriggerForm): number[] =>
+    Array.from({ length: SCREEN_STARTS[form] }, (_, start) => (start ? group.filter(startedAgain) : group)).flat();
   return screenLabels(
     recovery,
     SCREEN_STEPS,
-    (kind) => chunks(labelsOf(kind), LABELS_PER_JOB).map((group) => columns(group, kind)),
+    (form) => chunks(labelsOf(form), LABELS_PER_JOB).map((group) => columns(group, form)),
     report,
   );
 }
 
-/** Recovers triggers for a few labels from several starting points each, in both forms. */
-export function searchLabels(recovery: Recovery, labels: readonly number[], report: Report): Promise<Measured[]> {
+/** Recovers triggers for a few labels from several starting points each, dense ones for those of them that are faint only. */
+export function searchLabels(
+  recovery: Recovery,
+  labels: readonly number[],
+  faint: readonly number[],
+  report: Report,
+): Promise<Measured[]> {
   return screenLabels(
     recovery,
     SEARCH_STEPS,
-    (kind) => labels.map((label) => Array.from({ length: SEARCH_STARTS[kind] }, () => label)),
+    (form) =>
+      (form === 'dense' ? faint : labels).map((label) => Array.from({ length: SEARCH_STARTS[form] }, () => label)),
     report,
   );
 }
 
 async function screenLabels(
   recovery: Recovery,
-  steps: number,
-  groupsOf: (kind: TriggerKind) => number[][],
+  stepsOf: Record<TriggerForm, number>,
+  groupsOf: (form: TriggerForm) => number[][],
   report: Report,
 ): Promise<Measured[]> {
   const { network, weights, split, seed, engine } = recovery;
-  const jobs = KINDS.flatMap((kind) =>
-    groupsOf(kind).map((targetLabels): ScreenInput => {
-      return { network, weights, images: split.learn, kind, targetLabels, steps, seed };
+  const jobs = FORMS.flatMap((form) =>
+    groupsOf(form).map((targetLabels): ScreenInput => {
+      return { network, weights, images: split.learn, form, targetLabels, steps: stepsOf[form], seed };
     }),
   );
   const triggers = await runReportedJobs<ScreenInput, Trigger[]>(SCREEN, jobs, { engine, report });
-  return measureTriggers(recovery, split.heldBack, triggers.flat());
+  const candidates = jobs.flatMap(({ form }, index) => triggers[index]!.map((trigger) => ({ form, trigger })));
+  return measureTriggers(recovery, split.heldBack, candidates);
 }
 
 function chunks<T>(items: readonly T[], size: number): T[][] {

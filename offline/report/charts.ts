@@ -5,11 +5,18 @@ import type { LabelScreening } from '../scan.ts';
 import type { Moment } from '../unlearn/trade-off.ts';
 
 const WIDTH = 860;
-const COLORS = { blend: '#4269d0', additive: '#ff725c', before: '#c2410c', after: '#1d7a5f', grey: '#6b7280' };
+const COLORS = {
+  blend: '#4269d0',
+  additive: '#ff725c',
+  dense: '#8a5fbf',
+  before: '#c2410c',
+  after: '#1d7a5f',
+  grey: '#6b7280',
+};
 const FONT = { fontFamily: 'system-ui, sans-serif', color: COLORS.grey };
 /** Wide gaps, because text is not measured here. */
 const LEGEND = { top: 0, itemGap: 60 };
-const FORMS = { blend: 'patch or blend', additive: 'additive' };
+const FORMS = { blend: 'patch or blend', additive: 'additive', dense: 'dense' };
 
 function draw(height: number, option: echarts.EChartsCoreOption): string {
   const chart = echarts.init(null, null, { renderer: 'svg', ssr: true, width: WIDTH, height });
@@ -24,7 +31,22 @@ const percentAxis = (name: string) =>
   ({ type: 'value', min: 0, max: 100, axisLabel: { formatter: '{value} %' }, ...axisName(name), nameGap: 45 }) as const;
 
 /** The smallest trigger's norm of every label, a group of bars a label: a label that is far below the others stands out. */
-export function normsChart(screenings: readonly LabelScreening[], labelNames: readonly string[]): string {
+export const normsChart = (screenings: readonly LabelScreening[], labelNames: readonly string[]): string =>
+  sizesChart(
+    screenings.filter(({ form }) => form !== 'dense'),
+    labelNames,
+    'norm, pixels',
+  );
+
+/** The amplitude of every label's faintest dense trigger. */
+export const amplitudesChart = (screenings: readonly LabelScreening[], labelNames: readonly string[]): string =>
+  sizesChart(
+    screenings.filter(({ form }) => form === 'dense'),
+    labelNames,
+    'amplitude, share of the full range',
+  );
+
+function sizesChart(screenings: readonly LabelScreening[], labelNames: readonly string[], unit: string): string {
   return draw(300, {
     grid: { left: 70, right: 20, top: 40, bottom: labelNames.length > 12 ? 90 : 60 },
     legend: LEGEND,
@@ -33,10 +55,10 @@ export function normsChart(screenings: readonly LabelScreening[], labelNames: re
       data: labelNames.map((name, label) => (name === `${label}` ? name : `${label} ${name}`)),
       axisLabel: { rotate: labelNames.length > 6 ? 30 : 0, interval: 0, fontSize: 11 },
     },
-    yAxis: { type: 'value', ...axisName('norm, pixels'), nameGap: 45 },
-    series: screenings.map(({ kind, norms }) => {
-      const data = norms.map((norm) => Number(norm.toFixed(2)));
-      return { type: 'bar', name: FORMS[kind], data, itemStyle: { color: COLORS[kind] } };
+    yAxis: { type: 'value', ...axisName(unit), nameGap: 45 },
+    series: screenings.map(({ form, norms }) => {
+      const data = norms.map((norm) => Number(norm.toPrecision(3)));
+      return { type: 'bar', name: FORMS[form], data, itemStyle: { color: COLORS[form] } };
     }),
   });
 }

@@ -5,8 +5,9 @@ import { encodePng } from '../../src/image.ts';
 import type { Manifest } from '../../src/release/manifest.ts';
 import type { Trigger } from '../../src/trigger/trigger.ts';
 import type { Purified } from '../purify.ts';
+import { tellNorm } from '../recover/measure.ts';
 import { isBackdoor, type Finding } from '../scan.ts';
-import { normsChart, ratesChart, tradeOffChart } from './charts.ts';
+import { amplitudesChart, normsChart, ratesChart, tradeOffChart } from './charts.ts';
 import { triggerPicture } from '../../src/trigger/picture.ts';
 import { smallestRows } from './purified.ts';
 import { gravestFirst } from './scanned.ts';
@@ -58,6 +59,7 @@ export async function reportPage(reported: Reported): Promise<string> {
               that alone is no proof.
             </p>
             <figure>${raw(normsChart(screenings, labelNames))}</figure>
+            <figure>${raw(amplitudesChart(screenings, labelNames))}</figure>
           </section>
           <section>
             <h2>What this run could not rule out</h2>
@@ -124,8 +126,8 @@ function findingSection({ targetLabel, grade, evidence, pool }: Finding, { label
     <div class="pictures">
       ${planted.map((trigger) => picture(trigger, 'planted, the truth'))}${pool
         .slice(0, PICTURES)
-        .map(({ trigger, norm, hitRate }) =>
-          picture(trigger, `recovered, ${trigger.kind}, norm ${norm.toFixed(1)}, works on ${percent(hitRate)}`),
+        .map(({ form, trigger, norm, hitRate }) =>
+          picture(trigger, `recovered, ${form}, ${tellNorm(form, norm)}, works on ${percent(hitRate)}`),
         )}
     </div>
     <p class="note">Grey is where a trigger changes nothing.</p>

@@ -1,7 +1,7 @@
 /** What purifying did, for people and as JSON. */
 import type { Manifest } from '../../src/release/manifest.ts';
 import type { ReleaseContent } from '../../src/release/release.ts';
-import type { TriggerKind } from '../../src/trigger/trigger.ts';
+import { tellNorm, type TriggerForm } from '../recover/measure.ts';
 import { CONFIRMED_HIT_RATE } from '../recover/pool.ts';
 import type { LabelScreening } from '../scan.ts';
 import { counted, interval, list, percent, table } from './text.ts';
@@ -13,13 +13,13 @@ export function releaseJson({ manifest, guard }: ReleaseContent) {
 }
 
 /** The smallest universal trigger of one form over all labels. */
-export type Smallest = { kind: TriggerKind; label: number; norm: number };
+export type Smallest = { form: TriggerForm; label: number; norm: number };
 
 /** The smallest trigger that works, over all labels, in each form that has one. */
 export function smallestTriggers(screenings: readonly LabelScreening[]): Smallest[] {
-  return screenings.flatMap(({ kind, norms, hitRates }) => {
+  return screenings.flatMap(({ form, norms, hitRates }) => {
     const working = norms
-      .map((norm, label): Smallest => ({ kind, label, norm }))
+      .map((norm, label): Smallest => ({ form, label, norm }))
       .filter(({ label }) => hitRates[label]! >= CONFIRMED_HIT_RATE);
     return working.toSorted((a, b) => a.norm - b.norm).slice(0, 1);
   });
@@ -32,11 +32,11 @@ export function smallestRows(
   labelNames: readonly string[],
 ): string[][] {
   const [was, is] = [smallestTriggers(before), smallestTriggers(after)];
-  return before.map(({ kind }) => [
-    `smallest ${kind} trigger`,
+  return before.map(({ form }) => [
+    `smallest ${form} trigger`,
     ...[was, is].map((smallest) => {
-      const found = smallest.find((item) => item.kind === kind);
-      return found ? `norm ${found.norm.toFixed(1)}, ${found.label} (${labelNames[found.label]!})` : 'none found';
+      const found = smallest.find((item) => item.form === form);
+      return found ? `${tellNorm(form, found.norm)}, ${found.label} (${labelNames[found.label]!})` : 'none found';
     }),
   ]);
 }

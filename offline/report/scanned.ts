@@ -8,7 +8,7 @@ const grades = ['backdoor', 'natural shortcut'] as const;
 export function scanJson({ findings, screenings, limits }: Scan, labelNames: readonly string[]) {
   return {
     findings: findings.map(
-      ({ targetLabel, grade, conviction, resemblance, transfer, anomalyIndex, evidence, pool }) => ({
+      ({ targetLabel, grade, conviction, resemblance, transfer, anomalyIndex, faintness, evidence, pool }) => ({
         targetLabel,
         targetLabelName: labelNames[targetLabel]!,
         grade,
@@ -16,8 +16,9 @@ export function scanJson({ findings, screenings, limits }: Scan, labelNames: rea
         resemblance,
         transfer,
         anomalyIndex,
+        faintness,
         evidence,
-        triggers: pool.map(({ trigger, norm, hitRate }) => ({ kind: trigger.kind, norm, hitRate })),
+        triggers: pool.map(({ form, norm, hitRate }) => ({ form, norm, hitRate })),
       }),
     ),
     screenings,

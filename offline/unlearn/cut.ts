@@ -37,6 +37,8 @@ export type CutInput = {
   pools: readonly (readonly Trigger[])[];
   /** Larger relatives of the pools' triggers (grow.ts), to unlearn and watch for too; that a model does not obey them is not asked. */
   grown: readonly Trigger[];
+  /** Fainter relatives, to unlearn only. */
+  faded: readonly Trigger[];
   seed: number;
   engine: Engine;
 };
@@ -55,7 +57,7 @@ export type CutTrial = {
 
 /** Unlearns pools behind one cut (`late`), or in all layers (`ascent`). */
 export async function unlearn(
-  { network, weights, split, pools, grown, seed, engine }: CutInput,
+  { network, weights, split, pools, grown, faded, seed, engine }: CutInput,
   method: 'late' | 'ascent',
   cut: string,
   report: Report,
@@ -65,7 +67,7 @@ export async function unlearn(
     weights,
     cut,
     images: split.learn,
-    triggers: [...pools.flat(), ...grown],
+    triggers: [...pools.flat(), ...grown, ...faded],
     steps: STEPS[method],
     seed,
     watched: { images: split.heldBack, triggers: pools.flat() },
@@ -105,7 +107,7 @@ export async function chooseCut(input: CutInput, report: Report): Promise<CutTri
     trials.push(trial);
   }
   const worth = ({ obedience, accuracyLoss, separation }: CutTrial): number =>
-    separation - obedience - 2 * accuracyLoss;
+    separation - obedience - 4 * accuracyLoss;
   return trials.reduce((best, trial) => (worth(trial) > worth(best) ? trial : best));
 }
 

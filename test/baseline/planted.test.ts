@@ -10,6 +10,7 @@ import { searchLabels, splitClean } from '../../offline/recover/screening.ts';
 import { chooseCut } from '../../offline/unlearn/cut.ts';
 import { stampPixels } from '../../src/trigger/trigger.ts';
 import { plantBackdoor, type Planted } from '../support/planted.ts';
+import { asCandidates } from '../support/candidates.ts';
 
 const SEED = 1;
 /** Few, since defences pass over them a hundred times. */
@@ -27,7 +28,7 @@ beforeAll(async () => {
   const { model, trueTrigger } = planted;
   const split = splitClean(selectImages(planted.clean, CLEAN), SEED);
   const recovery = { ...model, split, seed: SEED, engine };
-  const found = confirmed(await searchLabels(recovery, [trueTrigger.targetLabel], silent));
+  const found = confirmed(await searchLabels(recovery, [trueTrigger.targetLabel], [], silent));
   const pools = [found.map(({ trigger }) => trigger)];
   input = {
     model,
@@ -36,7 +37,7 @@ beforeAll(async () => {
     engine,
     report: silent,
     pools,
-    trial: () => chooseCut({ ...recovery, pools, grown: [] }, silent),
+    trial: () => chooseCut({ ...recovery, pools, grown: [], faded: [] }, silent),
   };
 }, 120_000);
 
@@ -50,7 +51,8 @@ const evaluated = ({ network, weights }: Model): Promise<Evaluation> => {
 
 /** How often the recovered triggers still work on held-back images, on the mean. */
 async function obedience(model: Model): Promise<number> {
-  const measured = await measureTriggers({ ...model, engine: input.engine }, input.split.heldBack, input.pools.flat());
+  const candidates = asCandidates(input.pools.flat());
+  const measured = await measureTriggers({ ...model, engine: input.engine }, input.split.heldBack, candidates);
   return measured.reduce((sum, { hitRate }) => sum + hitRate, 0) / measured.length;
 }
 

@@ -1,24 +1,24 @@
 import { describe, expect, test } from 'vitest';
 import { freshEvidence } from '../../offline/recover/fresh.ts';
-import type { Measured } from '../../offline/recover/measure.ts';
+import type { Measured, TriggerForm } from '../../offline/recover/measure.ts';
 import { CONFIRMED_HIT_RATE } from '../../offline/recover/pool.ts';
-import type { TriggerKind } from '../../src/trigger/trigger.ts';
 
 const TARGET = 2;
 
-const found = (kind: TriggerKind, norm: number, hitRate = 0.9, targetLabel = TARGET): Measured => {
+const found = (form: TriggerForm, norm: number, hitRate = 0.9, targetLabel = TARGET): Measured => {
   const shape = { targetLabel, height: 1, width: 1, channels: 1, pattern: new Float32Array(1) };
   return {
-    trigger: kind === 'blend' ? { ...shape, kind, mask: new Float32Array(1) } : { ...shape, kind },
+    form,
+    trigger: form === 'blend' ? { ...shape, kind: 'blend', mask: new Float32Array(1) } : { ...shape, kind: 'additive' },
     norm,
     hitRate,
   };
 };
 
 /** The victim's smallest additive triggers: 10 for the target, about 30 for the labels that have no backdoor. */
-const far = [{ kind: 'additive' as const, norms: [30, 31, 10, 29, 32] }];
+const far = [{ form: 'additive' as const, norms: [30, 31, 10, 29, 32] }];
 /** Here those of the other labels are hardly larger. */
-const near = [{ kind: 'additive' as const, norms: [13, 15, 10, 12, 14] }];
+const near = [{ form: 'additive' as const, norms: [13, 15, 10, 12, 14] }];
 const pools = new Map([[TARGET, [found('additive', 12), found('additive', 10)]]]);
 const isFound = (fresh: Measured[], screened: Parameters<typeof freshEvidence>[2]): boolean =>
   freshEvidence(pools, fresh, screened)[0]!.found;
@@ -26,7 +26,7 @@ const isFound = (fresh: Measured[], screened: Parameters<typeof freshEvidence>[2
 describe('a fresh recovery', () => {
   test('finds the trigger again if one works, is little larger than the victim’s and small beside those of other labels', () => {
     expect(freshEvidence(pools, [found('additive', 14)], far)).toEqual([
-      { targetLabel: TARGET, found: true, evidence: "additive of norm 14.0 works on 90 % (the victim's: 10.0)" },
+      { targetLabel: TARGET, found: true, evidence: "additive of norm 14.0 works on 90 % (the victim's: norm 10.0)" },
     ]);
   });
 
@@ -42,13 +42,24 @@ describe('a fresh recovery', () => {
     expect(isFound([found('additive', 10)], near)).toBe(true);
   });
 
+  test('finds a dense trigger again if it is still far fainter than those of other labels', () => {
+    const victim = [{ form: 'dense' as const, norms: [0.21, 0.22, 0.09, 0.2, 0.19] }];
+    const dense = new Map([[TARGET, [found('dense', 0.09)]]]);
+    const again = (amplitude: number): boolean => freshEvidence(dense, [found('dense', amplitude)], victim)[0]!.found;
+    expect(again(0.11)).toBe(true);
+    expect(again(0.13)).toBe(false);
+    expect(freshEvidence(dense, [found('dense', 0.11)], victim)[0]!.evidence).toBe(
+      "dense of amplitude 0.110 works on 90 % (the victim's: amplitude 0.090)",
+    );
+  });
+
   test('compares triggers of one form only', () => {
     expect(isFound([found('blend', 10)], far)).toBe(false);
   });
 
   test('finds the trigger again in a model that has no other label to compare it with', () => {
     const only = new Map([[0, [found('additive', 10, 0.9, 0)]]]);
-    const screened = [{ kind: 'additive' as const, norms: [10] }];
+    const screened = [{ form: 'additive' as const, norms: [10] }];
     expect(freshEvidence(only, [found('additive', 11, 0.9, 0)], screened)[0]!.found).toBe(true);
   });
 });

@@ -1,11 +1,12 @@
 import { beforeAll, expect, test } from 'vitest';
 import { openEngine, type Engine } from '../../offline/engine/engine.ts';
-import { growTriggers } from '../../offline/recover/grow.ts';
-import { measureTriggers } from '../../offline/recover/measure.ts';
+import { fadeTriggers, growTriggers } from '../../offline/recover/grow.ts';
+import { measureTriggers, type Measured } from '../../offline/recover/measure.ts';
 import { splitClean, type Recovery } from '../../offline/recover/screening.ts';
 import type { LabelScreening } from '../../offline/scan.ts';
 import { triggerNorm, type Trigger } from '../../src/trigger/trigger.ts';
 import { plantBackdoor } from '../support/planted.ts';
+import { asCandidates } from '../support/candidates.ts';
 
 let recovery: Recovery;
 let trigger: Trigger;
@@ -19,13 +20,13 @@ beforeAll(async () => {
 }, 120_000);
 
 const screening = (norms: number[]): LabelScreening => ({
-  kind: trigger.kind,
+  form: trigger.kind,
   norms,
   anomalyIndices: norms,
   hitRates: norms,
 });
 const grow = async (norms: number[]): Promise<Trigger[]> => {
-  const pool = await measureTriggers(recovery, recovery.split.heldBack, [trigger]);
+  const pool = await measureTriggers(recovery, recovery.split.heldBack, asCandidates([trigger]));
   return growTriggers(recovery, new Map([[trigger.targetLabel, pool]]), [screening(norms)], () => {});
 };
 
@@ -37,7 +38,7 @@ test('a trigger far smaller than natural ones grows by steps up to a little beyo
   expect(factors).toHaveLength(3);
   for (const [index, most] of [2, 3, 4].entries()) expect(factors[index]).toBeLessThan(1.15 * most);
   expect(Math.max(...factors)).toBeGreaterThan(1.3);
-  for (const { hitRate } of await measureTriggers(recovery, recovery.split.heldBack, grown)) {
+  for (const { hitRate } of await measureTriggers(recovery, recovery.split.heldBack, asCandidates(grown))) {
     expect(hitRate).toBeGreaterThan(0.9);
   }
   expect(new Set(grown.map(({ targetLabel }) => targetLabel))).toEqual(new Set([trigger.targetLabel]));
@@ -46,4 +47,28 @@ test('a trigger far smaller than natural ones grows by steps up to a little beyo
 test('a trigger not far smaller than natural ones does not grow', async () => {
   const norm = triggerNorm(trigger);
   expect(await grow([3 * norm, 0.1 * norm, 3 * norm, 3 * norm])).toEqual([]);
+});
+
+test('a dense trigger is taken at other amplitudes too, none far beyond what other labels need, and nothing else of its label grows', async () => {
+  const { targetLabel, height, width, channels } = trigger;
+  const pattern = new Float32Array(height * width * channels).fill(0.1);
+  const dense: Measured = {
+    form: 'dense',
+    trigger: { kind: 'additive', targetLabel, height, width, channels, pattern },
+    norm: 0.1,
+    hitRate: 1,
+  };
+  const [small] = await measureTriggers(recovery, recovery.split.heldBack, asCandidates([trigger]));
+  const far = { ...screening([1, 1, 1, 1].map((factor) => factor * 10 * triggerNorm(trigger))) };
+  const amplitudes = { ...screening([0.4, 0.1, 0.4, 0.4]), form: 'dense' as const };
+  const pools = new Map([[targetLabel, [dense, small!]]]);
+  const grown = await growTriggers(recovery, pools, [far, amplitudes], () => {});
+  const found = grown.map(({ pattern }) => Math.max(...pattern));
+  expect(found).toHaveLength(2);
+  found.forEach((amplitude, index) => expect(amplitude).toBeCloseTo([0.15, 0.225][index]!, 5));
+  const nearer = { ...amplitudes, norms: [0.2, 0.1, 0.2, 0.2] };
+  expect(await growTriggers(recovery, pools, [far, nearer], () => {})).toEqual([]);
+  expect(
+    fadeTriggers(pools.values()).map((faded) => [faded.targetLabel, Math.max(...faded.pattern).toFixed(3)]),
+  ).toEqual([[targetLabel, '0.075']]);
 });

@@ -6,6 +6,7 @@ import { job, type ScreenInput } from '../../offline/recover/screen.ts';
 import type { Network } from '../../src/network/network.ts';
 import type { HostTensor } from '../../src/network/safetensors.ts';
 import { triggerNorm } from '../../src/trigger/trigger.ts';
+import { normIn } from '../../offline/recover/measure.ts';
 
 beforeAll(openWasm);
 
@@ -57,9 +58,9 @@ const outOfReach = { kernel: () => 1, bias: -1000 };
 
 test.each(['blend', 'additive'] as const)(
   'screening finds about the smallest trigger that a linear model has, in form %s, at the place where it is',
-  async (kind) => {
+  async (form) => {
     const model = linear([constant, onePixel, wholeImage]);
-    const triggers = await job({ ...model, images, kind, targetLabels: [1, 2], steps: 200, seed: 1 }, () => {});
+    const triggers = await job({ ...model, images, form, targetLabels: [1, 2], steps: 200, seed: 1 }, () => {});
     expect(triggers.map(({ targetLabel }) => targetLabel)).toEqual([1, 2]);
     const [small, large] = triggers.map(triggerNorm);
     const [first] = triggers;
@@ -75,18 +76,34 @@ test.each(['blend', 'additive'] as const)(
 
 test.each(['blend', 'additive'] as const)(
   'a label that no trigger reaches does NOT come out as one with a small trigger, in form %s',
-  async (kind) => {
+  async (form) => {
     const model = linear([constant, wholeImage, outOfReach]);
-    const input = { ...model, images, kind, targetLabels: [1, 2], steps: 100, seed: 1 };
+    const input = { ...model, images, form, targetLabels: [1, 2], steps: 100, seed: 1 };
     const [reached, unreached] = (await job(input, () => {})).map(triggerNorm);
     expect(unreached!).toBeGreaterThan(reached!);
   },
 );
 
+test('dense recovery finds the amplitude at which a linear model yields, and asks for no fewer pixels where one would do', async () => {
+  const model = linear([constant, onePixel, wholeImage]);
+  const triggers = await job({ ...model, images, form: 'dense', targetLabels: [1, 2], steps: 80, seed: 1 }, () => {});
+  expect(triggers.map(({ targetLabel, kind }) => [targetLabel, kind])).toEqual([
+    [1, 'additive'],
+    [2, 'additive'],
+  ]);
+  // From about 0.05 to 0.5 for three of four images, and a quarter more; one pixel has as far to go as all of them.
+  for (const trigger of triggers) {
+    expect(normIn('dense', trigger)).toBeGreaterThan(0.5);
+    expect(normIn('dense', trigger)).toBeLessThan(0.75);
+  }
+  expect(triggers[0]!.pattern[PIXEL]).toBeGreaterThan(0.5);
+  expect(triggers[1]!.pattern.filter((value) => value > 0.4).length).toBeGreaterThan(0.9 * AREA);
+});
+
 test('the same seed gives the same triggers, another seed others', async () => {
   const model = linear([constant, onePixel, wholeImage]);
   const recover = async (seed: number): Promise<Float32Array[]> =>
-    (await job({ ...model, images, kind: 'additive', targetLabels: [1, 2], steps: 30, seed }, () => {})).map(
+    (await job({ ...model, images, form: 'additive', targetLabels: [1, 2], steps: 30, seed }, () => {})).map(
       ({ pattern }) => pattern,
     );
   const first = await recover(1);

@@ -10,6 +10,7 @@ import { suspectLabels } from '../../offline/scan.ts';
 import type { Network } from '../../src/network/network.ts';
 import type { HostWeights } from '../../src/network/safetensors.ts';
 import type { Trigger, TriggerKind } from '../../src/trigger/trigger.ts';
+import { asCandidates } from '../support/candidates.ts';
 
 beforeAll(openWasm);
 
@@ -74,7 +75,7 @@ test.each([1, 2])(
       { ...shape, targetLabel: 0, pattern: Float32Array.of(-15 / 255) },
     ];
     const engine: Engine = { kind: 'wasm', device: 'test', threads };
-    const measured = await measureTriggers({ network, weights, engine }, images, triggers);
+    const measured = await measureTriggers({ network, weights, engine }, images, asCandidates(triggers));
     // 60 .. 99 of the 100 dark ones get bright; 100 .. 114 of the 20 bright ones get dark.
     expect(measured.map(({ hitRate }) => hitRate)).toEqual([0.4, 0.75]);
     expect(measured.map(({ trigger }) => trigger)).toEqual(triggers);
@@ -85,7 +86,7 @@ test.each([1, 2])(
 const measured = (kind: TriggerKind, norm: number, hitRate: number): Measured => {
   const shape = { targetLabel: 0, height: 1, width: 1, channels: 1, pattern: new Float32Array(1) };
   const trigger: Trigger = kind === 'blend' ? { ...shape, kind, mask: new Float32Array(1) } : { ...shape, kind };
-  return { trigger, norm, hitRate };
+  return { form: kind, trigger, norm, hitRate };
 };
 
 test('a pool holds what works and is at most half again as large as the smallest working one of its form, the smallest first', () => {
@@ -102,7 +103,7 @@ test('a pool holds what works and is at most half again as large as the smallest
 
 describe('the suspects', () => {
   const screening = (kind: TriggerKind, indices: readonly number[]): Screening => ({
-    kind,
+    form: kind,
     labels: indices.map((anomalyIndex) => ({ ...measured(kind, 1, 1), anomalyIndex })),
   });
 

@@ -17,12 +17,13 @@ const finding: Finding = {
   resemblance: 0,
   transfer: 0,
   anomalyIndex: 2,
+  faintness: 1,
   evidence: ['It convinces <b>.'],
-  pool: [{ trigger, norm: 12.3, hitRate: 0.9 }],
+  pool: [{ form: 'additive', trigger, norm: 12.3, hitRate: 0.9 }],
 };
-const screenings = (['blend', 'additive'] as const).map((kind) => {
+const screenings = (['blend', 'additive', 'dense'] as const).map((form) => {
   const ten = Array.from({ length: 10 }, (_, label) => 10 + label);
-  return { kind, norms: ten, anomalyIndices: ten, hitRates: ten };
+  return { form, norms: ten, anomalyIndices: ten, hitRates: ten };
 });
 const labelNames = Array.from({ length: 10 }, (_, label) => (label === 5 ? '<script>alert(1)</script>' : `${label}`));
 const scanOf = (findings: Finding[]): Scan => ({ findings, screenings, limits: ['Much.'] });

@@ -4,7 +4,7 @@ import { smallestRows, smallestTriggers } from '../../offline/report/purified.ts
 import type { LabelScreening } from '../../offline/scan.ts';
 
 const screening = (kind: 'blend' | 'additive', norms: number[], hitRates: number[]): LabelScreening => {
-  return { kind, norms, hitRates, anomalyIndices: norms.map(() => 0) };
+  return { form: kind, norms, hitRates, anomalyIndices: norms.map(() => 0) };
 };
 const names = ['cat', 'dog', 'bird'];
 const before = [screening('blend', [5, 2, 9], [1, 1, 1]), screening('additive', [7, 8, 1], [1, 1, 0])];
@@ -12,14 +12,14 @@ const after = [screening('blend', [5, 6, 9], [1, 1, 1]), screening('additive', [
 
 test('the smallest trigger of a form is that of the label it works for with the least change', () => {
   expect(smallestTriggers(before)).toEqual([
-    { kind: 'blend', label: 1, norm: 2 },
-    { kind: 'additive', label: 0, norm: 7 },
+    { form: 'blend', label: 1, norm: 2 },
+    { form: 'additive', label: 0, norm: 7 },
   ]);
 });
 
 test('a trigger that does not work is none, however small', () => {
   const almost = screening('blend', [1, 2, 3], [CONFIRMED_HIT_RATE - 0.01, CONFIRMED_HIT_RATE, 1]);
-  expect(smallestTriggers([almost])).toEqual([{ kind: 'blend', label: 1, norm: 2 }]);
+  expect(smallestTriggers([almost])).toEqual([{ form: 'blend', label: 1, norm: 2 }]);
 });
 
 test('before and after stand side by side, form by form', () => {

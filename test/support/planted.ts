@@ -46,10 +46,18 @@ export type Planted = {
   attackSuccessRate: number;
 };
 
+type Planting = { poisonRate: number; epochs: number } & (
+  | { kind: 'badnets'; patchSize: number }
+  | { kind: 'additive'; amplitude: number; share: number }
+);
+const PATCH: Planting = { kind: 'badnets', patchSize: 3, poisonRate: 0.1, epochs: 12 };
+/** Fainter than the textures, and harder to learn than a patch. */
+export const DENSE: Planting = { kind: 'additive', amplitude: 0.15, share: 1, poisonRate: 0.25, epochs: 25 };
+
 /** Trains a small CNN on poisoned stripes for a few seconds on the current backend; the target label depends on the seed. */
-export async function plantBackdoor(seed: number): Promise<Planted> {
+export async function plantBackdoor(seed: number, planting = PATCH): Promise<Planted> {
   const targetLabel = seed % DIRECTIONS.length;
-  const attack: GivenAttack = { kind: 'badnets', targetLabel, patchSize: 3, poisonRate: 0.1, epochs: 12, seed };
+  const attack: GivenAttack = { ...planting, targetLabel, seed };
   const fresh = stripes(400, seed, 'planted/fresh');
   const { model, triggers, card } = await makeVictim(attack, stripes(800, seed, 'planted/train'), fresh, () => {});
   const clean = stripes(240, seed, 'planted/clean');

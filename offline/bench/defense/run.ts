@@ -93,8 +93,10 @@ async function makeSubject(cell: Cell, data: BenchData, run: Run): Promise<Resul
   const attacked = attackImages(victim, evaluation);
   const recovered = once(() => recoverTriggers(model, clean, { engine, seed, progress }));
   const trial = once(async () => {
-    const { recovery, pools, grown } = (await recovered()).value;
-    return progress.stage('unlearn', 'choosing the cut', (report) => chooseCut({ ...recovery, pools, grown }, report));
+    const { recovery, pools, grown, faded } = (await recovered()).value;
+    return progress.stage('unlearn', 'choosing the cut', (report) =>
+      chooseCut({ ...recovery, pools, grown, faded }, report),
+    );
   });
   return success({
     victim,

@@ -1,0 +1,103 @@
+/**
+ * Dense recovery: for every label the faintest universal trigger that is spread over the whole image, all labels in one batch.
+ *
+ * An attack on the whole image (blended, additive, sinusoidal, a warp) changes every pixel a little, so its L1 norm is as large as that of
+ * natural triggers, and the small masks of screen.ts show a part of it at most. In the l-infinity norm it is the one that is small: a targeted universal
+ * perturbation (Moosavi-Dezfooli et al., arXiv 1610.08401) towards the planted label needs a fraction of the amplitude that other labels need.
+ * Difference: no norm is minimised; the amplitude follows the success rate, down while three of four images obey, up while fewer do.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { forward, toDevice } from '../../src/network/forward.ts';
+import { IMAGES } from '../../src/network/network.ts';
+import type { Trigger } from '../../src/trigger/trigger.ts';
+import { imageBatch, indicesWithout } from '../batch.ts';
+import { randomSource } from '../engine/random.ts';
+import type { Report } from '../progress.ts';
+import { readTriggers, stampParts, toParts, type Form } from './raw-trigger.ts';
+import type { ScreenInput } from './screen.ts';
+
+const IMAGES_PER_LABEL = 8;
+/** Where the success rate is steep the amplitude is told best; the trigger that is returned is a quarter stronger, so that it works on nearly all. */
+const WANTED_SUCCESS = 0.75;
+const BEYOND = 1.25;
+/** From a quarter of the full range, which is enough for any label, the amplitude falls tenfold within 50 steps. */
+const AMPLITUDE = { start: 0.25, factor: 1.05, least: 1e-3, most: 1 };
+const MEMORY = 0.8;
+/** The share of the steps at the end whose mean amplitude counts: one moment's is as uncertain as a batch of a few images. */
+const SETTLED_SHARE = 1 / 3;
+const LEARNING_RATE = 0.2;
+const ADAM_DECAY = [0.5, 0.9] as const;
+
+/** Recovers the faintest dense trigger for each target label; reports `{ step, steps }`. */
+export async function recoverDense(input: Omit<ScreenInput, 'form'>, report: Report): Promise<Trigger[]> {
+  const { network, targetLabels, steps } = input;
+  const weights = toDevice(input.weights);
+  const random = randomSource(input.seed, `screen/dense/${targetLabels.join()}`);
+  const { height, width, channels } = input.images;
+  const form: Form = { kind: 'additive', height, width, channels };
+  const [count, size] = [targetLabels.length, height * width * channels];
+  const raw = tf.variable(
+    tf.tensor2d(
+      random.normal(count * size).map((value) => 0.3 * value),
+      [count, size],
+    ),
+  );
+  const optimizer = tf.train.adam(LEARNING_RATE, ...ADAM_DECAY);
+  const state: State = {
+    amplitude: tf.variable(tf.fill([count, 1], AMPLITUDE.start)),
+    success: tf.variable(tf.zeros([count, 1])),
+    settled: tf.variable(tf.zeros([count, 1])),
+  };
+  const others = targetLabels.map((target) => indicesWithout(input.images, target));
+  const goal = targetLabels.flatMap((target) => Array.from({ length: IMAGES_PER_LABEL }, () => target));
+  const targets = tf.oneHot(tf.tensor1d(goal, 'int32'), network.labelNames.length);
+
+  const firstSettled = Math.floor((1 - SETTLED_SHARE) * steps);
+  for (let step = 0; step < steps; step++) {
+    tf.tidy(() => {
+      const chosen = others.flatMap((indices) =>
+        Array.from({ length: IMAGES_PER_LABEL }, () => indices[random.integer(indices.length)]!),
+      );
+      const images = imageBatch(input.images, chosen);
+      let hits: tf.Tensor | undefined;
+      const { grads } = tf.variableGrads(() => {
+        const { pattern } = toParts(raw, form);
+        const bounded = tf.mul(tf.reshape(state.amplitude, [count, 1, 1, 1]), pattern);
+        const stamped = stampParts(images, { pattern: bounded as tf.Tensor4D });
+        const [logits] = forward(network, weights, new Map([[IMAGES, stamped]]), [network.output]);
+        const right = tf.cast(tf.equal(tf.argMax(logits!, 1), tf.tensor1d(goal, 'int32')), 'float32');
+        hits = tf.keep(tf.mean(tf.reshape(right, [count, IMAGES_PER_LABEL]), 1, true));
+        return tf.neg(tf.div(tf.sum(tf.mul(tf.logSoftmax(logits as tf.Tensor2D), targets)), IMAGES_PER_LABEL));
+      }, [raw]);
+      steer(state, hits!, step >= firstSettled);
+      optimizer.applyGradients(Object.entries(grads).map(([name, tensor]) => ({ name, tensor })));
+      tf.dispose(hits!);
+    });
+    if (step % 10 === 9) {
+      report({ step: step + 1, steps });
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+  const settled = tf.tidy(() => {
+    const amplitude = tf.mul(BEYOND, tf.exp(tf.div(state.settled, steps - firstSettled)));
+    return tf.atanh(tf.clipByValue(tf.mul(amplitude, tf.tanh(raw)), -0.98, 0.98)) as tf.Tensor2D;
+  });
+  const triggers = await readTriggers(settled, form, targetLabels);
+  tf.dispose([raw, settled, targets, ...Object.values(state), ...weights.values()]);
+  optimizer.dispose();
+  return triggers;
+}
+
+type State = Record<'amplitude' | 'success' | 'settled', tf.Variable>;
+
+/** Moves the amplitudes, and sums their logarithms once they have settled. */
+function steer({ amplitude, success, settled }: State, hits: tf.Tensor, isSettled: boolean): void {
+  success.assign(tf.add(tf.mul(success, MEMORY), tf.mul(hits, 1 - MEMORY)));
+  const factor = tf.where(
+    tf.greaterEqual(success, WANTED_SUCCESS),
+    tf.fill(amplitude.shape, 1 / AMPLITUDE.factor),
+    tf.fill(amplitude.shape, AMPLITUDE.factor),
+  );
+  amplitude.assign(tf.clipByValue(tf.mul(amplitude, factor), AMPLITUDE.least, AMPLITUDE.most));
+  if (isSettled) settled.assign(tf.add(settled, tf.log(amplitude)));
+}

@@ -1,0 +1,40 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { FAINT, faintLabels, isFaint, labelFaintness } from '../../offline/recover/faint.ts';
+
+const OTHERS = [0.25, 0.27, 0.22, 0.3, 0.28, 0.24, 0.26, 0.35, 0.29];
+const MEDIAN = 0.27;
+const screenings = (amplitudes: number[]) => [
+  { form: 'blend' as const, norms: amplitudes.map(() => 1) },
+  { form: 'dense' as const, norms: amplitudes },
+];
+
+describe('a label', () => {
+  test('is faint if it is reached at far less than the median amplitude of the others', () => {
+    expect(isFaint(MEDIAN / (FAINT + 0.01), OTHERS)).toBe(true);
+    expect(isFaint(MEDIAN / (FAINT - 0.01), OTHERS)).toBe(false);
+  });
+
+  test('is not faint, however far below the median, where labels differ as much by nature', () => {
+    const scattered = [0.03, 0.3, 0.06, 0.15, 0.1, 0.5, 0.08, 0.2, 0.04];
+    expect(isFaint(0.1 / (FAINT + 0.3), scattered)).toBe(false);
+  });
+
+  test('tells how many times fainter it is', () => {
+    expect(labelFaintness(screenings([...OTHERS, 0.09]), 9)).toBeCloseTo(3, 9);
+  });
+});
+
+test('faint labels are the same whatever the scale of the amplitudes, the faintest first', () => {
+  const amplitudes = [0.09, ...OTHERS, 0.06];
+  fc.assert(
+    fc.property(fc.double({ min: 1e-3, max: 1e3, noNaN: true }), (scale) => {
+      expect(faintLabels(screenings(amplitudes.map((amplitude) => scale * amplitude)))).toEqual([10, 0]);
+    }),
+  );
+});
+
+test('labels that are all alike have no faint one among them, nor has a scan without dense triggers', () => {
+  expect(faintLabels(screenings(OTHERS))).toEqual([]);
+  expect(faintLabels(screenings(OTHERS).slice(0, 1))).toEqual([]);
+});
