@@ -1,7 +1,7 @@
 /** Scanning: which labels of a model have a trigger, and is it a backdoor or a natural shortcut? */
 import { foldBatchNorm } from '../src/network/fold.ts';
 import type { Trigger } from '../src/trigger/trigger.ts';
-import type { Dataset } from './data/dataset.ts';
+import { digestDataset, type Dataset } from './data/dataset.ts';
 import type { Engine } from './engine/engine.ts';
 import {
   BACKDOOR_STRENGTH,
@@ -191,8 +191,14 @@ async function strengthenPools(
   return measureTriggers(recovery, split.heldBack, candidates);
 }
 
-/** The network that never saw a trigger; it learns in this thread. */
+/** References of this process: several models are often scanned with the same images. */
+const references = new Map<string, Model>();
+
+/** The network that never saw a trigger. */
 async function trainReference({ network, split, seed, engine }: Recovery): Promise<Model> {
+  const key = [digestDataset(split.learn), network.labelNames.length, seed, engine.kind].join();
+  const known = references.get(key);
+  if (known) return known;
   const input: ReferenceInput = {
     images: split.learn,
     labelNames: network.labelNames,
@@ -200,6 +206,7 @@ async function trainReference({ network, split, seed, engine }: Recovery): Promi
     seed,
   };
   const [reference] = await runJobs<ReferenceInput, Model>(REFERENCE, [input], { threads: 1, engine: engine.kind });
+  references.set(key, reference!);
   return reference!;
 }
 
