@@ -12,7 +12,7 @@ import { digestDataset, type Dataset } from './data/dataset.ts';
 import { digestModel, type Model } from './model.ts';
 import { predict } from './predict.ts';
 import { freshEvidence } from './recover/fresh.ts';
-import { fadeTriggers, growTriggers } from './recover/grow.ts';
+import { relativesOf } from './recover/grow.ts';
 import { labelHitRates, measuringImages, type Measured } from './recover/measure.ts';
 import { screenAll, type Recovery } from './recover/screening.ts';
 import {
@@ -65,13 +65,12 @@ export async function purify(model: Model, images: Dataset, options: PurifyOptio
   const pools = await climbFindings(harden ? scan.findings : scan.findings.filter(isBackdoor), recovery, progress);
   if (!pools.size) return { outcome: 'nothing-found', scan };
 
-  const grown = await progress.stage('strengthen', 'up to natural norms', (report) =>
-    growTriggers(recovery, pools, scan.screenings, report),
+  const relatives = await progress.stage('strengthen', 'up to natural norms', (report) =>
+    relativesOf(recovery, pools, scan.screenings, report),
   );
   const cutInput: CutInput = {
     ...recovery,
-    grown,
-    faded: fadeTriggers(pools.values()),
+    ...relatives,
     pools: [...pools.values()].map((pool) => pool.map(({ trigger }) => trigger)),
   };
   const trial = await progress.stage('unlearn', 'choosing the cut', (report) => chooseCut(cutInput, report));

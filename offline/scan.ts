@@ -135,7 +135,7 @@ export async function investigate(
       anomalyIndex,
       faintness: labelFaintness(summaries, targetLabel),
     };
-    const pool = withStrengthened(planted, strengthened);
+    const pool = withStrengthened(planted.length ? planted : found, strengthened);
     return [{ targetLabel, grade, ...weighed, evidence: tell(pool, weighed, outlierIndex), pool }];
   });
   return { scan: { findings, screenings: summaries, limits: LIMITS }, victim, recovery };

@@ -2,7 +2,7 @@
 import type { Trigger } from '../../src/trigger/trigger.ts';
 import type { Dataset } from '../data/dataset.ts';
 import type { Model } from '../model.ts';
-import { fadeTriggers, growTriggers } from '../recover/grow.ts';
+import { relativesOf, type Relatives } from '../recover/grow.ts';
 import type { Recovery } from '../recover/screening.ts';
 import { climbFindings, investigate, isBackdoor, type Finding, type ScanOptions } from '../scan.ts';
 
@@ -10,9 +10,8 @@ export type Recovered = {
   findings: Finding[];
   /** The pool of each label that was graded a backdoor. */
   pools: Trigger[][];
-  /** Their larger and fainter relatives, which only our own unlearning takes. */
-  grown: Trigger[];
-  faded: Trigger[];
+  /** Which only our own unlearning takes. */
+  relatives: Relatives;
   recovery: Recovery;
 };
 
@@ -20,13 +19,12 @@ export type Recovered = {
 export async function recoverTriggers(model: Model, clean: Dataset, options: ScanOptions): Promise<Recovered> {
   const { scan, recovery } = await investigate(model, clean, options);
   const climbed = await climbFindings(scan.findings.filter(isBackdoor), recovery, options.progress);
-  const grown = await options.progress.stage('strengthen', 'up to natural norms', (report) =>
-    growTriggers(recovery, climbed, scan.screenings, report),
+  const relatives = await options.progress.stage('strengthen', 'up to natural norms', (report) =>
+    relativesOf(recovery, climbed, scan.screenings, report),
   );
   return {
     findings: scan.findings,
-    grown,
-    faded: fadeTriggers(climbed.values()),
+    relatives,
     pools: [...climbed.values()].map((pool) => pool.map(({ trigger }) => trigger)),
     recovery,
   };

@@ -8,6 +8,8 @@ import type { TriggerForm } from './measure.ts';
  */
 export const FAINT = 1.65;
 const OUTLIER_INDEX = 2;
+/** What is usual among fewer labels cannot be told. */
+const FEWEST_OTHERS = 3;
 
 /** How many times fainter an amplitude is than the median of others; infinite for none. */
 export function faintness(amplitude: number, others: readonly number[]): number {
@@ -34,9 +36,10 @@ export function labelFaintness(screenings: readonly Sizes[], label: number): num
   return faintness(amplitudes[label]!, withoutLabel(amplitudes, label));
 }
 
-/** The labels whose dense triggers are faint, the faintest first. */
+/** The labels whose dense triggers are faint, the faintest first; none in a network of fewer than four labels. */
 export function faintLabels(screenings: readonly Sizes[]): number[] {
   const amplitudes = amplitudesOf(screenings);
+  if (amplitudes.length <= FEWEST_OTHERS) return [];
   return amplitudes
     .flatMap((amplitude, label) => (isFaint(amplitude, withoutLabel(amplitudes, label)) ? [label] : []))
     .toSorted((a, b) => amplitudes[a]! - amplitudes[b]!);

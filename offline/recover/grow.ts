@@ -20,38 +20,66 @@ const SMALL = 0.3;
 const LARGEST = 1.3;
 const STARTS = 2;
 const STEPS = 60;
-/** Times its amplitude; times the median amplitude of the other labels. */
+/** Times its amplitude, and times the median amplitude of the other labels. */
 const DENSE_GROWTH = [1.5, 2.25];
 const LARGEST_DENSE = 0.6;
-const STRENGTHEN = new URL('./strengthen.ts', import.meta.url);
-
 /** Times its amplitude: a dense trigger that is too faint to work on most images shows where it begins to. */
 const FADED = 0.75;
+const STRENGTHEN = new URL('./strengthen.ts', import.meta.url);
 
-/** Fainter relatives of dense triggers, for unlearning only: no attacker stamps what does not work. */
-export const fadeTriggers = (pools: Iterable<readonly Measured[]>): Trigger[] =>
-  [...pools].flatMap((pool) => pool.flatMap(({ form, trigger }) => (form === 'dense' ? [scaled(trigger, FADED)] : [])));
+/**
+ * Relatives of recovered triggers, for unlearning them and not for judging it: `grown` are larger, and the guard watches for them too; `faded` are
+ * fainter, and no attacker stamps what does not work.
+ */
+export type Relatives = { grown: Trigger[]; faded: Trigger[] };
 
-/** Larger relatives of the smallest triggers of each label and form, none larger than the other labels' allow; for unlearning, not for judging it. */
-export async function growTriggers(
+type Pools = ReadonlyMap<number, readonly Measured[]>;
+
+/** Relatives of each label's triggers: of the dense ones if it has any, else larger ones of its smallest triggers, none larger than the other labels' allow. */
+export async function relativesOf(
   recovery: Recovery,
-  pools: ReadonlyMap<number, readonly Measured[]>,
+  pools: Pools,
+  screenings: readonly LabelScreening[],
+  report: Report,
+): Promise<Relatives> {
+  const isDense = ({ form }: Measured): boolean => form === 'dense';
+  const small = new Map([...pools].filter(([, pool]) => !pool.some(isDense)));
+  const dense = [...pools.values()].flatMap((pool) => pool.filter(isDense));
+  const amplitudes = screenings.find(({ form }) => form === 'dense')?.norms ?? [];
+  const largest = LARGEST_DENSE * naturalOf(amplitudes, pools);
+  const stronger = dense.flatMap(({ trigger, norm }) =>
+    DENSE_GROWTH.filter((factor) => factor * norm <= largest).map((factor) => scaled(trigger, factor)),
+  );
+  return {
+    grown: [...(await growSmall(recovery, small, pools, screenings, report)), ...stronger],
+    faded: dense.map(({ trigger }) => scaled(trigger, FADED)),
+  };
+}
+
+/** The median norm of the labels that have no pool. */
+function naturalOf(norms: readonly number[], pools: Pools): number {
+  const others = norms.filter((_, label) => !pools.has(label)).toSorted((a, b) => a - b);
+  return others[others.length >> 1] ?? 0;
+}
+
+const scaled = (trigger: Trigger, factor: number): Trigger => {
+  return { ...trigger, pattern: trigger.pattern.map((value) => factor * value) };
+};
+
+async function growSmall(
+  { network, weights, split, seed, engine }: Recovery,
+  candidates: Pools,
+  pools: Pools,
   screenings: readonly LabelScreening[],
   report: Report,
 ): Promise<Trigger[]> {
-  const { network, weights, split, seed, engine } = recovery;
-  const naturalOf = (norms: readonly number[]): number => {
-    const others = norms.filter((_, label) => !pools.has(label)).toSorted((a, b) => a - b);
-    return others[others.length >> 1] ?? 0;
-  };
   const isSmall = (pool: readonly Measured[]): boolean =>
     screenings.some(({ form, norms }) =>
-      pool.some((item) => item.form === form && item.norm <= SMALL * naturalOf(norms)),
+      pool.some((item) => item.form === form && item.norm <= SMALL * naturalOf(norms, pools)),
     );
-  const [dense, others] = parted([...pools.values()], (pool) => pool.some(({ form }) => form === 'dense'));
-  const small = others.filter(isSmall);
+  const small = [...candidates.values()].filter(isSmall);
   const jobs = screenings.flatMap(({ form, norms }): StrengthenInput[] => {
-    const largest = LARGEST * naturalOf(norms);
+    const largest = LARGEST * naturalOf(norms, pools);
     const grown = small.flatMap((pool) =>
       pool
         .filter((item) => item.form === form)
@@ -64,27 +92,5 @@ export async function growTriggers(
     const budgets = grown.map(({ factor }) => factor);
     return triggers.length ? [{ network, weights, images: split.learn, triggers, budgets, steps: STEPS, seed }] : [];
   });
-  const strengthened = await runReportedJobs<StrengthenInput, Trigger[]>(STRENGTHEN, jobs, { engine, report });
-  const amplitudes = screenings.find(({ form }) => form === 'dense')?.norms ?? [];
-  return [
-    ...strengthened.flat(),
-    ...dense.flatMap((pool) => atAmplitudes(pool, LARGEST_DENSE * naturalOf(amplitudes))),
-  ];
+  return (await runReportedJobs<StrengthenInput, Trigger[]>(STRENGTHEN, jobs, { engine, report })).flat();
 }
-
-/** The dense triggers of a pool, stronger. */
-const atAmplitudes = (pool: readonly Measured[], largest: number): Trigger[] =>
-  pool
-    .filter(({ form }) => form === 'dense')
-    .flatMap(({ trigger, norm }) =>
-      DENSE_GROWTH.filter((factor) => factor * norm <= largest).map((factor) => scaled(trigger, factor)),
-    );
-
-const scaled = (trigger: Trigger, factor: number): Trigger => {
-  return { ...trigger, pattern: trigger.pattern.map((value) => factor * value) };
-};
-
-const parted = <T>(items: readonly T[], isFirst: (item: T) => boolean): [T[], T[]] => [
-  items.filter(isFirst),
-  items.filter((item) => !isFirst(item)),
-];

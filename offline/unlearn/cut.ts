@@ -14,6 +14,7 @@ import { runReportedJobs } from '../jobs.ts';
 import { predict } from '../predict.ts';
 import type { Report } from '../progress.ts';
 import { labelHitRates } from '../recover/measure.ts';
+import type { Relatives } from '../recover/grow.ts';
 import type { Split } from '../recover/screening.ts';
 import { ASCENT_WEIGHTS, type Ascent } from './ascent.ts';
 import type { Unlearned, Unlearning } from './late.ts';
@@ -29,16 +30,12 @@ const SEPARATION_WANTED = 0.95;
 const CANDIDATES = 3;
 const FALSE_POSITIVE_RATE = 0.005;
 
-export type CutInput = {
+export type CutInput = Relatives & {
   network: Network;
   weights: HostWeights;
   split: Split;
   /** The pool of each label that is to be unlearned. */
   pools: readonly (readonly Trigger[])[];
-  /** Larger relatives of the pools' triggers (grow.ts), to unlearn and watch for too; that a model does not obey them is not asked. */
-  grown: readonly Trigger[];
-  /** Fainter relatives, to unlearn only. */
-  faded: readonly Trigger[];
   seed: number;
   engine: Engine;
 };

@@ -34,6 +34,11 @@ test('faint labels are the same whatever the scale of the amplitudes, the fainte
   );
 });
 
+test('among three labels none is faint, since two others do not tell what is usual', () => {
+  expect(faintLabels(screenings([0.3, 0.3, 0.05]))).toEqual([]);
+  expect(faintLabels(screenings([0.3, 0.3, 0.3, 0.05]))).toEqual([3]);
+});
+
 test('labels that are all alike have no faint one among them, nor has a scan without dense triggers', () => {
   expect(faintLabels(screenings(OTHERS))).toEqual([]);
   expect(faintLabels(screenings(OTHERS).slice(0, 1))).toEqual([]);

@@ -1,6 +1,6 @@
 import { beforeAll, expect, test } from 'vitest';
 import { openEngine, type Engine } from '../../offline/engine/engine.ts';
-import { fadeTriggers, growTriggers } from '../../offline/recover/grow.ts';
+import { relativesOf } from '../../offline/recover/grow.ts';
 import { measureTriggers, type Measured } from '../../offline/recover/measure.ts';
 import { splitClean, type Recovery } from '../../offline/recover/screening.ts';
 import type { LabelScreening } from '../../offline/scan.ts';
@@ -27,7 +27,8 @@ const screening = (norms: number[]): LabelScreening => ({
 });
 const grow = async (norms: number[]): Promise<Trigger[]> => {
   const pool = await measureTriggers(recovery, recovery.split.heldBack, asCandidates([trigger]));
-  return growTriggers(recovery, new Map([[trigger.targetLabel, pool]]), [screening(norms)], () => {});
+  const pools = new Map([[trigger.targetLabel, pool]]);
+  return (await relativesOf(recovery, pools, [screening(norms)], () => {})).grown;
 };
 
 test('a trigger far smaller than natural ones grows by steps up to a little beyond them, for the same label and still working', async () => {
@@ -62,13 +63,13 @@ test('a dense trigger is taken at other amplitudes too, none far beyond what oth
   const far = { ...screening([1, 1, 1, 1].map((factor) => factor * 10 * triggerNorm(trigger))) };
   const amplitudes = { ...screening([0.4, 0.1, 0.4, 0.4]), form: 'dense' as const };
   const pools = new Map([[targetLabel, [dense, small!]]]);
-  const grown = await growTriggers(recovery, pools, [far, amplitudes], () => {});
+  const { grown, faded } = await relativesOf(recovery, pools, [far, amplitudes], () => {});
   const found = grown.map(({ pattern }) => Math.max(...pattern));
   expect(found).toHaveLength(2);
   found.forEach((amplitude, index) => expect(amplitude).toBeCloseTo([0.15, 0.225][index]!, 5));
   const nearer = { ...amplitudes, norms: [0.2, 0.1, 0.2, 0.2] };
-  expect(await growTriggers(recovery, pools, [far, nearer], () => {})).toEqual([]);
-  expect(
-    fadeTriggers(pools.values()).map((faded) => [faded.targetLabel, Math.max(...faded.pattern).toFixed(3)]),
-  ).toEqual([[targetLabel, '0.075']]);
+  expect((await relativesOf(recovery, pools, [far, nearer], () => {})).grown).toEqual([]);
+  expect(faded.map((item) => [item.targetLabel, Math.max(...item.pattern).toFixed(3)])).toEqual([
+    [targetLabel, '0.075'],
+  ]);
 });

@@ -93,9 +93,9 @@ async function makeSubject(cell: Cell, data: BenchData, run: Run): Promise<Resul
   const attacked = attackImages(victim, evaluation);
   const recovered = once(() => recoverTriggers(model, clean, { engine, seed, progress }));
   const trial = once(async () => {
-    const { recovery, pools, grown, faded } = (await recovered()).value;
+    const { recovery, pools, relatives } = (await recovered()).value;
     return progress.stage('unlearn', 'choosing the cut', (report) =>
-      chooseCut({ ...recovery, pools, grown, faded }, report),
+      chooseCut({ ...recovery, pools, ...relatives }, report),
     );
   });
   return success({
@@ -158,7 +158,7 @@ async function runDefense(defense: Defense, cell: Cell, subject: Subject, run: R
 async function runDetector(detector: Detector, cell: Cell, subject: Subject, run: Run): Promise<BenchRecord> {
   const { model, clean, evaluation, attacked } = subject;
   const scanned = detector.needsTriggers ? await subject.recovered() : undefined;
-  const pools = scanned ? withGrown(scanned.value.pools, scanned.value.grown) : [];
+  const pools = scanned ? withGrown(scanned.value.pools, scanned.value.relatives.grown) : [];
   const cut = pools.length ? (await subject.trial()).cut : '';
   const input = { model, clean, seed: cell.seed, pools, cut };
   const { value, seconds } = await run.progress.stage('detector', `${detector.name} on ${subjectName(cell)}`, () =>
