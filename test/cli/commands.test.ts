@@ -108,7 +108,7 @@ test('scan prints what it found as one JSON document, and exits 0 where nothing 
   const args = ['--clean', files.at('clean.safetensors'), '--engine', 'wasm', '--json'];
   const { findings, screenings } = jsonOf(await run(['scan', files.at('model'), ...args]));
   expect((findings as { grade: string }[]).map(({ grade }) => grade)).not.toContain('backdoor');
-  expect(screenings).toMatchObject([{ kind: 'blend' }, { kind: 'additive' }]);
+  expect(screenings).toMatchObject([{ form: 'blend' }, { form: 'additive' }, { form: 'dense' }]);
 });
 
 test('doctor prints one JSON document', async () => {
