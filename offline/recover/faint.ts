@@ -4,7 +4,7 @@ import type { TriggerForm } from './measure.ts';
 
 /**
  * At least so many times fainter than the median of the other labels, and an outlier among them, is no accident. On ten clean Fashion-MNIST models of the
- * project's own the faintest label of each reaches at most 1.3, on a clean CIFAR-10 VGG 1.5; planted dense triggers reach 2.6 to 4.5, warps 1.9.
+ * project's own the faintest label of each reaches at most 1.3, on a clean CIFAR-10 VGG 1.5; planted dense triggers reach 2.3 to 4.1, a warp 1.8.
  */
 export const FAINT = 1.65;
 const OUTLIER_INDEX = 2;
