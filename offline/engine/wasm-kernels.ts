@@ -28,6 +28,7 @@ import {
   type TensorInfo,
 } from '@tensorflow/tfjs-core';
 import type { BackendWasm } from '@tensorflow/tfjs-backend-wasm';
+import { convolutionInfo, type Conv2DInfo, type ConvolutionAttributes, type Shape4D } from './convolution.ts';
 import { spread } from './gradients.ts';
 import {
   depthwiseFilterGradient,
@@ -39,16 +40,9 @@ import {
   sumSegments,
 } from './heap-kernels.ts';
 
-type Conv2DInfo = backend_util.Conv2DInfo;
 type Inputs = Record<string, Tensor>;
-type Shape4D = [number, number, number, number];
 type Border = [before: number, after: number];
-type Attributes = {
-  strides: [number, number] | number;
-  pad: 'same' | 'valid' | number | backend_util.ExplicitPadding;
-  dataFormat?: 'NHWC' | 'NCHW';
-  dilations?: [number, number] | number;
-  dimRoundingMode?: 'floor' | 'round' | 'ceil';
+type Attributes = ConvolutionAttributes & {
   inputShape: Shape4D;
   filterShape: Shape4D;
   filterSize: [number, number] | number;
@@ -113,25 +107,6 @@ function replaceKernel(kernelName: string, kernel: Kernel): void {
 function share({ dataId, shape, dtype }: TensorInfo, backend: BackendWasm): TensorInfo {
   backend.incRef(dataId);
   return { dataId, shape, dtype };
-}
-
-function convolutionInfo(
-  inputShape: Shape4D,
-  filterShape: Shape4D,
-  attributes: Attributes,
-  depthwise: boolean,
-): Conv2DInfo {
-  const { strides, pad, dataFormat, dilations, dimRoundingMode } = attributes;
-  if (dataFormat === 'NCHW') throw new Error('convolution gradient: only NHWC is supported');
-  return backend_util.computeConv2DInfo(
-    inputShape,
-    filterShape,
-    strides,
-    dilations ?? 1,
-    pad,
-    dimRoundingMode,
-    depthwise,
-  );
 }
 
 /** Crops where a border is negative; the padding that remains is explicit padding for a convolution. */
