@@ -10,6 +10,7 @@
  *   learned from the clean images alone. A natural trigger moves it too; a planted one is foreign to it.
  * A label is a backdoor if its conviction clearly exceeds what resemblance and transfer explain. If its trigger is an outlier and foreign to the
  * reference, any excess will do: a dense faint trigger is recovered so far below its planted strength that it convinces no more than a natural one.
+ * Where the reference explains hardly any label's trigger (few images of a hard task), a label that is no outlier must be the most convincing of all.
  * Resemblance is after the idea of EX-RAY (Liu et al., arXiv 2103.08820), which compares such features symmetrically; here one direction
  * and its projections are enough.
  */
@@ -35,7 +36,7 @@ export const BACKDOOR_STRENGTH = 0.5;
 /** A trigger that carries images no farther than this towards the label in the reference is foreign to it. */
 export const FOREIGN_TRANSFER = 0.14;
 /** How many spreads below the median a foreign trigger must lie to tell by itself: what Neural Cleanse takes for an outlier (IEEE S&P 2019, section 5.2). */
-const OUTLIER_INDEX = 2;
+export const OUTLIER_INDEX = 2;
 /** The same where the reference explains most labels' triggers: what it does not explain then needs to be only somewhat smaller than usual. */
 const INFORMED_OUTLIER_INDEX = 1;
 /**
@@ -47,6 +48,10 @@ const SHARE_OF_STRONGEST = 1 / 3;
 /** Conviction beyond what resemblance and transfer explain. */
 export const strengthOf = ({ conviction, resemblance, transfer }: Evidence): number =>
   conviction - resemblance - (transfer ?? 0);
+
+/** Whether the reference, in a model where it explains what is natural (`outlierIndexFor`), knows a label's triggers too. */
+export const isExplained = ({ transfer }: Evidence, outlierIndex: number): boolean =>
+  outlierIndex < OUTLIER_INDEX && transfer !== null && transfer > FOREIGN_TRANSFER;
 
 /**
  * The grade of each label of one model, from what was weighed, from how many spreads its smallest trigger lies below the median of all labels,
@@ -60,9 +65,16 @@ export function gradeLabels(
   const strongest = Math.max(...[...weighed.values()].map(({ conviction }) => conviction));
   const isPlanted = (label: number, evidence: Evidence): boolean => {
     const { conviction, transfer } = evidence;
-    const foreign = transfer !== null && transfer <= FOREIGN_TRANSFER && anomalyIndexOf(label) >= outlierIndex;
-    const needed = foreign ? 0 : BACKDOOR_STRENGTH;
-    return conviction >= SHARE_OF_STRONGEST * strongest && strengthOf(evidence) >= needed;
+    const anomalyIndex = anomalyIndexOf(label);
+    const isOutlier = anomalyIndex >= outlierIndex;
+    const isInformed = outlierIndex < OUTLIER_INDEX;
+    if (conviction < SHARE_OF_STRONGEST * strongest) return false;
+    // Where the reference explains hardly any trigger, natural ones convince beside a planted one too.
+    if (!isInformed && !isOutlier && conviction < strongest) return false;
+    const isForeign = transfer !== null && transfer <= FOREIGN_TRANSFER && isOutlier;
+    // Where it explains what is natural, a far outlier that it does not explain was planted, whatever it resembles.
+    if (isForeign && isInformed && anomalyIndex >= OUTLIER_INDEX) return true;
+    return strengthOf(evidence) >= (isForeign ? 0 : BACKDOOR_STRENGTH);
   };
   return new Map(
     [...weighed].map(([label, evidence]) => [label, isPlanted(label, evidence) ? 'backdoor' : 'natural shortcut']),

@@ -6,7 +6,9 @@ import type { Engine } from './engine/engine.ts';
 import {
   BACKDOOR_STRENGTH,
   FOREIGN_TRANSFER,
+  OUTLIER_INDEX,
   gradeLabels,
+  isExplained,
   outlierIndexFor,
   strengthOf,
   usualTransfer,
@@ -126,7 +128,8 @@ export async function investigate(
   const grades = gradeLabels(evidence, indexOf, outlierIndex);
   const findings = [...pools].flatMap(([targetLabel, found]): Finding[] => {
     const [weighedGrade, anomalyIndex] = [grades.get(targetLabel) ?? 'natural shortcut', indexOf(targetLabel)];
-    const grade = faint.includes(targetLabel) ? 'backdoor' : weighedGrade;
+    const isPlanted = faint.includes(targetLabel) && !isExplained(evidence.get(targetLabel) ?? UNWEIGHED, outlierIndex);
+    const grade = isPlanted ? 'backdoor' : weighedGrade;
     if (grade === 'natural shortcut' && anomalyIndex < REMARKABLE_INDEX) return [];
     // The small triggers of a label whose backdoor is a dense one may be natural, and stay.
     const planted = found.filter(({ form }) => form === 'dense' || weighedGrade === grade);
@@ -220,16 +223,18 @@ function tell(
     ({ form, norm, hitRate }) => `${form} of ${tellNorm(form, norm)} (${(100 * hitRate).toFixed(0)} %)`,
   );
   const percent = (share: number): string => `${(100 * share).toFixed(0)} %`;
+  const far =
+    outlierIndex < OUTLIER_INDEX ? `, or any strength if it is foreign and lies ${OUTLIER_INDEX} spreads below` : '';
   return [
     `${pool.length} recovered triggers work on held-back images, the smallest: ${smallest.slice(0, 2).join(', ')}.`,
-    `A dense trigger reaches the label at ${faintness.toFixed(1)} times less amplitude than the median other label needs (a backdoor from ${FAINT} on).`,
+    `A dense trigger reaches the label at ${faintness.toFixed(1)} times less amplitude than the median other label needs (a backdoor from ${FAINT} on, unless a reference explains the label).`,
     `The label's smallest trigger lies ${anomalyIndex.toFixed(1)} spreads below the median of all labels (an outlier from ${outlierIndex} on here).`,
     `Strengthened by a quarter of its norm, it carries the median image ${conviction.toFixed(2)} times as far beyond the boundary as clean images lie from it.`,
     `${percent(resemblance)} of what it changes in the trunk the label's own images show too.`,
     transfer === null
       ? 'A reference network trained on the clean images alone does not know the label.'
       : `It carries a reference network, trained on the clean images alone, ${percent(transfer)} of the way to the label (foreign up to ${percent(FOREIGN_TRANSFER)}).`,
-    `Its strength, what is left of the conviction, is ${strengthOf(weighed).toFixed(2)}; a backdoor has ${BACKDOOR_STRENGTH}, or anything above 0 if it is an outlier and foreign.`,
+    `Its strength, what is left of the conviction, is ${strengthOf(weighed).toFixed(2)}; a backdoor has ${BACKDOOR_STRENGTH}, or anything above 0 if it is an outlier and foreign${far}.`,
   ];
 }
 
