@@ -44,10 +44,11 @@ const PEAK_LEARNING_RATE = 1e-2;
 const LARGEST_NORM = 1;
 /** How much the answers to triggered copies weigh against those to clean images. */
 const TRIGGERED_WEIGHT = 0.2;
-/** How much the probability weighs that a trigger gives its label. */
+/** How much the probability weighs that a trigger gives its label, of logits so many times smaller: what is denied once would not be pushed any further else. */
 const DENIAL_WEIGHT = 4;
+const DENIAL_TEMPERATURE = 2;
 /** How much more the images of that label weigh among the clean ones: they are the few that denying it could cost. */
-const PROTECTION_WEIGHT = 4;
+const PROTECTION_WEIGHT = 16;
 /** How much of the work is sending images through the trunk, as progress tells it. */
 const SEEING_SHARE = 0.5;
 
@@ -77,7 +78,8 @@ export async function job(input: Unlearning, report: Report): Promise<Unlearned>
       const earned = tf.sub(1, tf.sum(unearned, 1));
       const kept = tf.mul(tf.add(1, tf.mul(PROTECTION_WEIGHT, earned)), crossEntropies(onClean!, answers));
       const restored = tf.mul(TRIGGERED_WEIGHT, crossEntropies(onTriggered!, answers));
-      const obeyed = tf.mul(DENIAL_WEIGHT, tf.sum(tf.mul(unearned, tf.softmax(onTriggered!)), 1));
+      const likely = tf.softmax(tf.div(onTriggered!, DENIAL_TEMPERATURE));
+      const obeyed = tf.mul(DENIAL_WEIGHT, tf.sum(tf.mul(unearned, likely), 1));
       return tf.mean(tf.addN([kept, restored, obeyed]));
     },
     afterStep: async (step) => {

@@ -1,17 +1,12 @@
 /** What a frozen trunk makes of clean images and of their triggered copies, seen once and drawn from many times. */
 import {
-  argMax,
-  cast,
   clone,
   dispose,
-  mul,
-  notEqual,
-  oneHot,
   pad4d,
-  reshape,
   slice,
   softmax,
   tensor,
+  tensor2d,
   tidy,
   type Tensor,
   type Tensor2D,
@@ -29,7 +24,7 @@ export type SampleSource = { network: Network; cut: string; images: Dataset; tri
 
 /**
  * Activations [B,...] at the cut of clean images and of their triggered copies, the victim's answers [B,K] to the clean ones, and
- * `unearned` [B,K]: 1 at the label that the trigger asks for, unless the victim gives it to the clean image; else 0.
+ * `unearned` [B,K]: 1 at the label that the trigger asks for, unless it is the image's own; else 0.
  */
 export type SampleBatch = { clean: Tensor; triggered: Tensor; answers: Tensor2D; unearned: Tensor2D };
 
@@ -54,14 +49,15 @@ export async function seeSamples(
   let wanted = MOST_GROUPS;
   while (groups.length < wanted) {
     const chosen = Int32Array.from({ length: GROUP }, () => random.integer(images.count));
+    const labels = Array.from(chosen, (index) => images.labels[index]!);
     const tensors = tidy(() => {
       const clean = shifted(imageBatch(images, chosen), random);
       const trigger = triggers[random.integer(triggers.length)]!;
       const triggered = stamp(clean, trigger);
       const [ofClean, logits] = forward(network, victim, new Map([[IMAGES, clean]]), [cut, network.output]);
       const [ofTriggered] = forward(network, victim, new Map([[IMAGES, triggered]]), [cut]);
-      const answers = softmax(logits as Tensor2D);
-      return [clone(ofClean!), clone(ofTriggered!), answers, unearnedBy(trigger, answers)] as const;
+      const unearned = unearnedBy(trigger, labels, network.labelNames.length);
+      return [clone(ofClean!), clone(ofTriggered!), softmax(logits as Tensor2D), unearned] as const;
     });
     const [clean, triggered, answers, unearned] = await Promise.all(tensors.map(toRows));
     dispose([...tensors]);
@@ -97,10 +93,10 @@ async function toRows(of: Tensor): Promise<Rows> {
   return { data: Float32Array.from(await of.data()), size: of.size / GROUP, shape: of.shape.slice(1) };
 }
 
-function unearnedBy({ targetLabel }: Trigger, answers: Tensor2D): Tensor2D {
-  const others = cast(notEqual(argMax(answers, 1), targetLabel), 'float32');
-  // On WASM only a oneHot of integers has ones.
-  return mul(reshape(others, [-1, 1]), cast(oneHot([targetLabel], answers.shape[1]), 'float32'));
+function unearnedBy({ targetLabel }: Trigger, labels: readonly number[], labelCount: number): Tensor2D {
+  const values = new Float32Array(labels.length * labelCount);
+  labels.forEach((label, row) => (values[row * labelCount + targetLabel] = Number(label !== targetLabel)));
+  return tensor2d(values, [labels.length, labelCount]);
 }
 
 /** Images [B,H,W,C] moved together by a random number of pixels, black where nothing was. */
