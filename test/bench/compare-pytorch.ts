@@ -35,7 +35,8 @@ async function output(command: string, args: readonly string[]): Promise<{ stdou
 function stageSeconds(stderr: string): Map<string, number> {
   const seconds = new Map<string, number>();
   for (const [, name, label, time] of stderr.matchAll(/^ *\d+:\d+ {2}(\w+) +(.*?) +done in ([\d.]+) s$/gm)) {
-    seconds.set(label!.includes('once more') ? 'screen again' : name!, Number(time));
+    const stage = label!.includes('once more') ? 'screen again' : name!;
+    seconds.set(stage, (seconds.get(stage) ?? 0) + Number(time));
   }
   return seconds;
 }

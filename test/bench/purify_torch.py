@@ -16,7 +16,9 @@ import torch.nn.functional as F
 
 SCREEN_STEPS, SEARCH_STEPS, STRENGTHEN_STEPS, STAIRCASE_STEPS, LATE_STEPS, PROBE_STEPS = 120, 150, 100, 60, 400, 120
 STARTS = {'blend': (2, 4), 'additive': (1, 1)}
+DENSE_STEPS, SHORT_STEPS, GROW_STEPS, KEPT, GROWTH = 80, 40, 60, 3, (2, 3, 4, 6, 8)
 LABELS_PER_JOB, PER_LABEL, MEASURED, DRAWS, BATCH, GROUPS, FOLDS = 5, 8, 256, 8, 64, 64, 5
+FORMS = (*STARTS, 'dense')
 LAMBDA = {'blend': 0.02, 'additive': 0.05}
 DTYPES = {'F32': np.float32, 'U8': np.uint8, 'I32': np.int32, 'I64': np.int64}
 
@@ -114,7 +116,7 @@ def apply_layer(layer, inputs, weights):
 def parts_of(raw, kind, shape):
     channels, height, width = shape
     bounded = torch.tanh(raw)
-    if kind == 'additive':
+    if kind != 'blend':
         return None, bounded.view(-1, *shape)
     unit = (bounded + 1) / 2
     return unit[:, : height * width].view(-1, 1, height, width), unit[:, height * width :].view(-1, *shape)
@@ -190,6 +192,25 @@ class Run:
         state['best'] = torch.where(chosen[:, None], raw, state['best'])
         state['lambda'] = (state['lambda'] * torch.where(succeeds, 1.06, 1 / 1.06)).clamp(1e-5, 10)
 
+    def screen_dense(self, labels, steps):
+        """The faintest dense trigger of each label."""
+        raw = (0.3 * torch.randn(len(labels), size_of('additive', self.shape))).requires_grad_()
+        amplitude, success, settled = torch.full((len(labels), 1), 0.25), torch.zeros(len(labels), 1), torch.zeros(len(labels), 1)
+        optimizer = torch.optim.Adam([raw], 0.2, betas=(0.5, 0.9))
+        goal = torch.tensor(labels).repeat_interleave(PER_LABEL)
+        for step in range(steps):
+            images = torch.cat([self.draw(label, PER_LABEL) for label in labels])
+            pattern = (amplitude * torch.tanh(raw)).view(-1, *self.shape)
+            logits = self.network.logits(stamp(images, None, pattern))
+            hits = (logits.argmax(1) == goal).float().view(-1, PER_LABEL).mean(1, keepdim=True)
+            success = 0.8 * success + 0.2 * hits
+            amplitude = (amplitude * torch.where(success >= 0.75, 1 / 1.05, 1.05)).clamp(1e-3, 1)
+            settled = settled + (amplitude.log() if step >= 2 * steps // 3 else 0)
+            optimizer.zero_grad()
+            (F.cross_entropy(logits, goal, reduction='sum') / PER_LABEL).backward()
+            optimizer.step()
+        return torch.atanh((1.25 * (settled / (steps - 2 * steps // 3)).exp() * torch.tanh(raw)).clamp(-0.98, 0.98)).detach()
+
     @torch.no_grad()
     def measure(self, found):
         """Triggers (kind, label, raw) with norm and success rate on held-back images."""
@@ -202,14 +223,30 @@ class Run:
         return measured
 
     def screen_all(self, suspects=None):
+        every = list(range(self.network.labels))
+        if suspects is None:
+            return self.measure(self.screen_forms({kind: every for kind in FORMS}, None))
+        short = self.measure(self.screen_forms({kind: every for kind in FORMS}, [], SHORT_STEPS))
+        kept = {}
+        for kind in FORMS:
+            ranked = sorted((item for item in short if item[0] == kind), key=lambda item: (item[4] < 0.5, item[3]))
+            kept[kind] = sorted({item[1] for item in ranked[:KEPT]} | set(suspects))
+        return short + self.measure(self.screen_forms(kept, suspects))
+
+    def screen_forms(self, labels_of, suspects, steps=None):
         found = []
-        for kind, (starts, _) in STARTS.items():
-            for first in range(0, self.network.labels, LABELS_PER_JOB):
-                chunk = list(range(first, min(first + LABELS_PER_JOB, self.network.labels)))
+        for kind, labels in labels_of.items():
+            for first in range(0, len(labels), LABELS_PER_JOB):
+                chunk = labels[first : first + LABELS_PER_JOB]
+                if kind == 'dense':
+                    raw = self.screen_dense(chunk, steps or DENSE_STEPS)
+                    found += [(kind, label, raw[row]) for row, label in enumerate(chunk)]
+                    continue
+                starts = STARTS[kind][0]
                 times = [label for label in chunk for _ in range(starts if suspects is None or label in suspects else 1)]
-                raw = self.screen(kind, times, SCREEN_STEPS)
+                raw = self.screen(kind, times, steps or SCREEN_STEPS)
                 found += [(kind, label, raw[row]) for row, label in enumerate(times)]
-        return self.measure(found)
+        return found
 
     def search(self, labels):
         found = []
@@ -218,22 +255,39 @@ class Run:
                 found += [(kind, label, row) for row in self.screen(kind, [label] * starts, SEARCH_STEPS)]
         return self.measure(found)
 
-    def strengthen(self, triggers):
+    def grow(self, pool, screened):
+        """The two smallest triggers of each form at up to 1.3 times the norm of other labels, if the smallest is far smaller."""
+        jobs = []
+        for kind in STARTS:
+            others = sorted(item[3] for item in screened if item[0] == kind and item[1] != pool[0][1])
+            natural = others[len(others) // 2]
+            own = sorted((item for item in pool if item[0] == kind), key=lambda item: item[3])
+            jobs.append((own, natural))
+        if not any(own and own[0][3] <= 0.3 * natural for own, natural in jobs):
+            return
+        for own, natural in jobs:
+            grown = [(item, factor) for item in own[:2] for factor in GROWTH if factor * item[3] <= 1.3 * natural]
+            if grown:
+                self.strengthen([item for item, _ in grown], [factor for _, factor in grown], GROW_STEPS)
+
+    def strengthen(self, triggers, factors=None, steps=STRENGTHEN_STEPS):
+        factors = factors or [1.25] * len(triggers)
         found = []
         for kind in STARTS:
-            own = [trigger for trigger in triggers if trigger[0] == kind]
-            if not own:
+            chosen = [(trigger, factor) for trigger, factor in zip(triggers, factors) if trigger[0] == kind]
+            if not chosen:
                 continue
+            own = [trigger for trigger, _ in chosen]
             raw = torch.stack([trigger[2] for trigger in own]).requires_grad_()
-            budget = 1.25 * torch.tensor([trigger[3] for trigger in own])
+            budget = torch.tensor([factor * trigger[3] for trigger, factor in chosen])
             optimizer = torch.optim.Adam([raw], 0.2 if kind == 'blend' else 0.02, betas=(0.5, 0.9))
             goal = torch.tensor([trigger[1] for trigger in own]).repeat_interleave(PER_LABEL)
-            for _ in range(STRENGTHEN_STEPS):
+            for _ in range(steps):
                 images = torch.cat([self.draw(trigger[1], PER_LABEL) for trigger in own])
                 mask, pattern = parts_of(raw, kind, self.shape)
                 logits = self.network.logits(stamp(images, mask, pattern))
-                chosen = F.one_hot(goal, self.network.labels)
-                margins = (logits * chosen).sum(1) - (logits - 1e6 * chosen).max(1).values
+                hot = F.one_hot(goal, self.network.labels)
+                margins = (logits * hot).sum(1) - (logits - 1e6 * hot).max(1).values
                 excess = F.relu(norms_of(mask, pattern) / budget - 1).sum()
                 optimizer.zero_grad()
                 (200 * excess - margins.sum() / PER_LABEL).backward()
@@ -380,10 +434,11 @@ def main():
     first = lambda label, kind: min((item for item in screened + found if item[:2] == (kind, label)), key=lambda item: item[3])
     strong = run.timed('strengthen', lambda: run.strengthen([first(label, kind) for label in chosen for kind in STARTS]))
     target = chosen[0]
-    pool = [item for item in screened + found + strong if item[1] == target and item[4] >= 0.75]
+    pool = [item for item in screened + found + strong if item[0] in STARTS and item[1] == target and item[4] >= 0.75]
     pool = pool or [first(target, kind) for kind in STARTS]
     pool += run.timed('staircase', lambda: run.staircase(max(pool, key=lambda item: item[4])))
     pool = pool[:16]
+    run.timed('strengthen', lambda: run.grow(pool, screened))
     network.weights = run.timed('unlearn', lambda: run.unlearn(pool))
     run.timed('unlearn', lambda: run.measure([item[:3] for item in pool]))
     run.timed('screen again', lambda: run.screen_all([target]))
