@@ -26,7 +26,12 @@ function drawGeometry(largestChannels = 36): Geometry {
   const border = (): [number, number] => [between(0, 3), between(0, 3)];
   const pad = (['same', 'valid', [[0, 0], border(), border(), [0, 0]]] as const)[between(0, 2)]!;
   const activation = (['linear', 'relu', 'relu6', 'elu'] as const)[between(0, 3)]!;
-  const images: Geometry['images'] = [Math.ceil(32 / tiles) + between(0, 2), height, width, 4 * between(1, largestChannels / 4)];
+  const images: Geometry['images'] = [
+    Math.ceil(32 / tiles) + between(0, 2),
+    height,
+    width,
+    4 * between(1, largestChannels / 4),
+  ];
   return { images, outputs: 8 * between(1, 5), pad: pad as Geometry['pad'], activation };
 }
 
