@@ -10,7 +10,7 @@
  *   learned from the clean images alone. A natural trigger moves it too; a planted one is foreign to it.
  * A label is a backdoor if its conviction clearly exceeds what resemblance and transfer explain. If its trigger is an outlier and foreign to the
  * reference, any excess will do: a dense faint trigger is recovered so far below its planted strength that it convinces no more than a natural one.
- * Where the reference explains hardly any label's trigger (few images of a hard task), a label that is no outlier must be the most convincing of all.
+ * Where the reference explains hardly any label's trigger (few images of a hard task), a label that is no outlier must convince far more.
  * Resemblance is after the idea of EX-RAY (Liu et al., arXiv 2103.08820), which compares such features symmetrically; here one direction
  * and its projections are enough.
  */
@@ -35,10 +35,15 @@ export type Evidence = { conviction: number; resemblance: number; transfer: numb
 export const BACKDOOR_STRENGTH = 0.5;
 /** A trigger that carries images no farther than this towards the label in the reference is foreign to it. */
 export const FOREIGN_TRANSFER = 0.14;
-/** How many spreads below the median a foreign trigger must lie to tell by itself: what Neural Cleanse takes for an outlier (IEEE S&P 2019, section 5.2). */
-export const OUTLIER_INDEX = 2;
+/**
+ * How many spreads below the median a foreign trigger must lie to tell by itself. Neural Cleanse takes 2 for an outlier (IEEE S&P 2019, section
+ * 5.2), which the smallest of ten natural triggers often reaches.
+ */
+export const OUTLIER_INDEX = 3;
 /** The same where the reference explains most labels' triggers: what it does not explain then needs to be only somewhat smaller than usual. */
 const INFORMED_OUTLIER_INDEX = 1;
+/** At least this strength is a backdoor of a label that is no outlier, where nothing but its conviction tells it from natural ones. */
+export const UNINFORMED_STRENGTH = 2.4;
 /**
  * The share of the most convincing label's conviction that another label needs to be a backdoor too. What was planted convinces alike wherever it was
  * planted; in a network whose logits grow far beyond those of clean images, natural triggers convince too, but much less.
@@ -69,12 +74,11 @@ export function gradeLabels(
     const isOutlier = anomalyIndex >= outlierIndex;
     const isInformed = outlierIndex < OUTLIER_INDEX;
     if (conviction < SHARE_OF_STRONGEST * strongest) return false;
-    // Where the reference explains hardly any trigger, natural ones convince beside a planted one too.
-    if (!isInformed && !isOutlier && conviction < strongest) return false;
     const isForeign = transfer !== null && transfer <= FOREIGN_TRANSFER && isOutlier;
-    // Where it explains what is natural, a far outlier that it does not explain was planted, whatever it resembles.
+    // Where the reference explains what is natural, a far outlier that it does not explain was planted, whatever it resembles.
     if (isForeign && isInformed && anomalyIndex >= OUTLIER_INDEX) return true;
-    return strengthOf(evidence) >= (isForeign ? 0 : BACKDOOR_STRENGTH);
+    if (isForeign) return strengthOf(evidence) >= 0;
+    return strengthOf(evidence) >= (isInformed || isOutlier ? BACKDOOR_STRENGTH : UNINFORMED_STRENGTH);
   };
   return new Map(
     [...weighed].map(([label, evidence]) => [label, isPlanted(label, evidence) ? 'backdoor' : 'natural shortcut']),

@@ -7,6 +7,7 @@ import {
   BACKDOOR_STRENGTH,
   FOREIGN_TRANSFER,
   OUTLIER_INDEX,
+  UNINFORMED_STRENGTH,
   gradeLabels,
   isExplained,
   outlierIndexFor,
@@ -64,7 +65,7 @@ export type Scan = {
 
 export type ScanOptions = { engine: Engine; seed: number; progress: Progress };
 
-const MOST_SUSPECTS = 3;
+const SUSPECTS = 3;
 const STRENGTHEN_STEPS = 100;
 const STRENGTHEN_BUDGET = 1.25;
 const REFERENCE_STEPS = 250;
@@ -159,17 +160,15 @@ export async function climbFindings(
   return progress.stage('staircase', names, (report) => climbStaircases(recovery, found, report));
 }
 
-/** The labels to look into for small triggers: outliers of either form and the smallest of each, at most three, the strongest outlier first. */
+/**
+ * The labels to look into for small triggers: the three with the strongest outliers, be they none. An optimised patch (IMC) is as large as natural
+ * triggers, and only a closer look tells it from them.
+ */
 export function suspectLabels(screenings: readonly Screening[]): number[] {
   const small = screenings.filter(({ form }) => form !== 'dense');
-  const scored = small.flatMap(({ labels }) =>
-    labels.map(({ anomalyIndex }, label) => {
-      const smallest = labels.every((other) => other.anomalyIndex <= anomalyIndex);
-      return { label, anomalyIndex, suspect: smallest || anomalyIndex >= REMARKABLE_INDEX };
-    }),
-  );
-  const strongest = scored.filter(({ suspect }) => suspect).toSorted((a, b) => b.anomalyIndex - a.anomalyIndex);
-  return [...new Set(strongest.map(({ label }) => label))].slice(0, MOST_SUSPECTS);
+  const indices = small.flatMap(({ labels }) => labels.map(({ anomalyIndex }, label) => ({ label, anomalyIndex })));
+  const strongest = indices.toSorted((a, b) => b.anomalyIndex - a.anomalyIndex);
+  return [...new Set(strongest.map(({ label }) => label))].slice(0, SUSPECTS);
 }
 
 const smallestOfForm = (pools: ReadonlyMap<number, readonly Measured[]>): Measured[] =>
@@ -223,8 +222,9 @@ function tell(
     ({ form, norm, hitRate }) => `${form} of ${tellNorm(form, norm)} (${(100 * hitRate).toFixed(0)} %)`,
   );
   const percent = (share: number): string => `${(100 * share).toFixed(0)} %`;
-  const far =
-    outlierIndex < OUTLIER_INDEX ? `, or any strength if it is foreign and lies ${OUTLIER_INDEX} spreads below` : '';
+  const isInformed = outlierIndex < OUTLIER_INDEX;
+  const far = isInformed ? `, or any strength if it is foreign and lies ${OUTLIER_INDEX} spreads below` : '';
+  const needed = isInformed ? BACKDOOR_STRENGTH : `${UNINFORMED_STRENGTH} (an outlier ${BACKDOOR_STRENGTH})`;
   return [
     `${pool.length} recovered triggers work on held-back images, the smallest: ${smallest.slice(0, 2).join(', ')}.`,
     `A dense trigger reaches the label at ${faintness.toFixed(1)} times less amplitude than the median other label needs (a backdoor from ${FAINT} on, unless a reference explains the label).`,
@@ -234,7 +234,7 @@ function tell(
     transfer === null
       ? 'A reference network trained on the clean images alone does not know the label.'
       : `It carries a reference network, trained on the clean images alone, ${percent(transfer)} of the way to the label (foreign up to ${percent(FOREIGN_TRANSFER)}).`,
-    `Its strength, what is left of the conviction, is ${strengthOf(weighed).toFixed(2)}; a backdoor has ${BACKDOOR_STRENGTH}, or anything above 0 if it is an outlier and foreign${far}.`,
+    `Its strength, what is left of the conviction, is ${strengthOf(weighed).toFixed(2)}; a backdoor has ${needed}, or anything above 0 if it is an outlier and foreign${far}.`,
   ];
 }
 

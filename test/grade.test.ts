@@ -129,36 +129,39 @@ test('of a label that no held-back image has nothing is said about transfer', as
 
 test('a remarkably small trigger that is foreign to the reference is a backdoor even if it convinces little, but not if resemblance explains it', () => {
   const faint = { conviction: 0.3, resemblance: 0.2, transfer: 0.03 };
-  expect(gradesOf({ 1: faint }, 2, 2)).toEqual(['backdoor']);
-  expect(gradesOf({ 1: { ...faint, resemblance: 0.3 } }, 2, 2)).toEqual(['natural shortcut']);
-  expect(gradesOf({ 1: faint }, 1, 2)).toEqual(['natural shortcut']);
-  expect(gradesOf({ 1: { ...faint, transfer: 0.3 } }, 2, 2)).toEqual(['natural shortcut']);
-  expect(gradesOf({ 1: { ...faint, transfer: null } }, 2, 2)).toEqual(['natural shortcut']);
+  expect(gradesOf({ 1: faint }, 3, 3)).toEqual(['backdoor']);
+  expect(gradesOf({ 1: { ...faint, resemblance: 0.3 } }, 3, 3)).toEqual(['natural shortcut']);
+  expect(gradesOf({ 1: faint }, 2, 3)).toEqual(['natural shortcut']);
+  expect(gradesOf({ 1: { ...faint, transfer: 0.3 } }, 3, 3)).toEqual(['natural shortcut']);
+  expect(gradesOf({ 1: { ...faint, transfer: null } }, 3, 3)).toEqual(['natural shortcut']);
 });
 
-test('where the reference explains most triggers, a foreign one is an outlier from one spread on, else from two', async () => {
+test('where the reference explains most triggers, a foreign one is an outlier from one spread on, else from three', async () => {
   const usual = (...triggers: Trigger[]) => usualTransfer(recoveryOf(), reference, measured(triggers));
   const explained = await usual(adding(1), adding(1), adding(2));
   expect(explained).toBeCloseTo(2 / 3, 5);
   expect(outlierIndexFor(explained)).toBe(1);
   const unexplained = await usual(adding(2), adding(1), adding(2));
   expect(unexplained).toBeCloseTo(0, 5);
-  expect([unexplained, await usual()].map(outlierIndexFor)).toEqual([2, 2]);
+  expect([unexplained, await usual()].map(outlierIndexFor)).toEqual([3, 3]);
 });
 
 test('where the reference explains most triggers, a far outlier that it does not explain is a backdoor whatever it resembles', () => {
   const resembling = { 1: { conviction: 0.4, transfer: 0.1, resemblance: 0.5 } };
-  expect(gradesOf(resembling, 2, 1)).toEqual(['backdoor']);
-  expect(gradesOf(resembling, 1.9, 1)).toEqual(['natural shortcut']);
-  expect(gradesOf(resembling, 9, 2)).toEqual(['natural shortcut']);
+  expect(gradesOf(resembling, 3, 1)).toEqual(['backdoor']);
+  expect(gradesOf(resembling, 2.9, 1)).toEqual(['natural shortcut']);
+  expect(gradesOf(resembling, 9, 3)).toEqual(['natural shortcut']);
   expect(gradesOf({ 1: { ...resembling[1], transfer: 0.2 } }, 9, 1)).toEqual(['natural shortcut']);
 });
 
-test('where the reference explains hardly any trigger, a label that is no outlier is a backdoor only as the most convincing one', () => {
+test('where the reference explains hardly any trigger, a label that is no outlier is a backdoor only if it convinces far more', () => {
   const convincing = { 1: { conviction: 3, transfer: 0 }, 2: { conviction: 2, transfer: 0 } };
-  expect(gradesOf(convincing, 1.9, 2)).toEqual(['backdoor', 'natural shortcut']);
-  expect(gradesOf(convincing, 2, 2)).toEqual(['backdoor', 'backdoor']);
+  expect(gradesOf(convincing, 2.9, 3)).toEqual(['backdoor', 'natural shortcut']);
+  expect(gradesOf(convincing, 3, 3)).toEqual(['backdoor', 'backdoor']);
   expect(gradesOf(convincing, 0, 1)).toEqual(['backdoor', 'backdoor']);
+  const known = { 1: { conviction: 1, transfer: 0.2 } };
+  expect(gradesOf(known, 2.9, 3)).toEqual(['natural shortcut']);
+  expect(gradesOf(known, 3, 3)).toEqual(['backdoor']);
 });
 
 test('what resemblance and transfer explain is taken off the conviction', () => {

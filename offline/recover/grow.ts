@@ -8,7 +8,9 @@
  */
 import type { Trigger } from '../../src/trigger/trigger.ts';
 import { runReportedJobs } from '../jobs.ts';
+import { randomSource, type RandomSource } from '../engine/random.ts';
 import type { Report } from '../progress.ts';
+import { movedCopies, worksAnywhere } from './move.ts';
 import type { LabelScreening } from '../scan.ts';
 import type { Measured } from './measure.ts';
 import type { Recovery } from './screening.ts';
@@ -20,6 +22,8 @@ const SMALL = 0.3;
 const LARGEST = 1.3;
 const STARTS = 2;
 const STEPS = 60;
+/** Of a trigger that works anywhere: a patch is as good in its own size, and each copy has another place. */
+const ANYWHERE = { growth: [1, 2, 3], starts: 4, copies: 128 };
 /** Times its amplitude, and times the median amplitude of the other labels. */
 const DENSE_GROWTH = [1.5, 2.25];
 const LARGEST_DENSE = 0.6;
@@ -29,13 +33,16 @@ const STRENGTHEN = new URL('./strengthen.ts', import.meta.url);
 
 /**
  * Relatives of recovered triggers, for unlearning them and not for judging it: `grown` are larger, and the guard watches for them too; `faded` are
- * fainter, and no attacker stamps what does not work.
+ * fainter, and no attacker stamps what does not work. `isPlaceless`: copies at random places are among the grown, for a trigger works anywhere.
  */
-export type Relatives = { grown: Trigger[]; faded: Trigger[] };
+export type Relatives = { grown: Trigger[]; faded: Trigger[]; isPlaceless: boolean };
 
 type Pools = ReadonlyMap<number, readonly Measured[]>;
 
-/** Relatives of each label's triggers: of the dense ones if it has any, else larger ones of its smallest triggers, none larger than the other labels' allow. */
+/**
+ * Relatives of each label's triggers: of the dense ones if it has any, else larger ones of those that are small, none larger than the other labels' allow,
+ * and of those that work anywhere copies at random places.
+ */
 export async function relativesOf(
   recovery: Recovery,
   pools: Pools,
@@ -43,16 +50,18 @@ export async function relativesOf(
   report: Report,
 ): Promise<Relatives> {
   const isDense = ({ form }: Measured): boolean => form === 'dense';
-  const small = new Map([...pools].filter(([, pool]) => !pool.some(isDense)));
+  const small = [...pools.values()].filter((pool) => !pool.some(isDense));
   const dense = [...pools.values()].flatMap((pool) => pool.filter(isDense));
   const amplitudes = screenings.find(({ form }) => form === 'dense')?.norms ?? [];
   const largest = LARGEST_DENSE * naturalOf(amplitudes, pools);
   const stronger = dense.flatMap(({ trigger, norm }) =>
     DENSE_GROWTH.filter((factor) => factor * norm <= largest).map((factor) => scaled(trigger, factor)),
   );
+  const { larger, copies } = await growSmall(recovery, small, pools, screenings, report);
   return {
-    grown: [...(await growSmall(recovery, small, pools, screenings, report)), ...stronger],
+    grown: [...larger, ...copies, ...stronger],
     faded: dense.map(({ trigger }) => scaled(trigger, FADED)),
+    isPlaceless: copies.length > 0,
   };
 }
 
@@ -67,30 +76,65 @@ const scaled = (trigger: Trigger, factor: number): Trigger => {
 };
 
 async function growSmall(
-  { network, weights, split, seed, engine }: Recovery,
-  candidates: Pools,
+  recovery: Recovery,
+  candidates: readonly (readonly Measured[])[],
   pools: Pools,
   screenings: readonly LabelScreening[],
   report: Report,
+): Promise<{ larger: Trigger[]; copies: Trigger[] }> {
+  const random = randomSource(recovery.seed, 'grow');
+  const natural = new Map(screenings.map(({ form, norms }) => [form, naturalOf(norms, pools)]));
+  const isSmall = ({ form, norm }: Measured): boolean => norm <= SMALL * (natural.get(form) ?? 0);
+  const [fixed, free]: [Start[], Start[]] = [[], []];
+  for (const pool of candidates) {
+    const anywhere = await thoseThatWorkAnywhere(recovery, pool, random);
+    free.push(...startsOf(anywhere, ANYWHERE.starts, ANYWHERE.growth));
+    if (pool.some(isSmall)) fixed.push(...startsOf(pool, STARTS, GROWTH));
+  }
+  const isAllowed = ({ item: { form, norm }, factor }: Start): boolean =>
+    factor * norm <= LARGEST * (natural.get(form) ?? 0);
+  const larger = await strengthenAll(recovery, fixed.filter(isAllowed), report);
+  const movable = await strengthenAll(recovery, free.filter(isAllowed), report);
+  const byLabel = Map.groupBy(movable, ({ targetLabel }) => targetLabel);
+  return { larger, copies: [...byLabel.values()].flatMap((own) => copiesOf(own, random)) };
+}
+
+/** A trigger to strengthen, and how many times its norm it may reach. */
+type Start = { item: Measured; factor: number };
+
+/** The smallest triggers of each form, each with every factor. */
+const startsOf = (pool: readonly Measured[], count: number, factors: readonly number[]): Start[] =>
+  [...Map.groupBy(pool, ({ form }) => form).values()].flatMap((ofForm) =>
+    ofForm.slice(0, count).flatMap((item) => factors.map((factor) => ({ item, factor }))),
+  );
+
+/** The triggers of those forms whose smallest one works anywhere. */
+async function thoseThatWorkAnywhere(
+  recovery: Recovery,
+  pool: readonly Measured[],
+  random: RandomSource,
+): Promise<Measured[]> {
+  const found: Measured[] = [];
+  for (const ofForm of Map.groupBy(pool, ({ form }) => form).values()) {
+    if (await worksAnywhere(recovery, ofForm[0]!, random)) found.push(...ofForm);
+  }
+  return found;
+}
+
+const copiesOf = (triggers: readonly Trigger[], random: RandomSource): Trigger[] =>
+  Array.from({ length: ANYWHERE.copies }).flatMap(() =>
+    movedCopies(triggers[random.integer(triggers.length)]!, 1, 0, random),
+  );
+
+async function strengthenAll(
+  { network, weights, split, seed, engine }: Recovery,
+  starts: readonly Start[],
+  report: Report,
 ): Promise<Trigger[]> {
-  const isSmall = (pool: readonly Measured[]): boolean =>
-    screenings.some(({ form, norms }) =>
-      pool.some((item) => item.form === form && item.norm <= SMALL * naturalOf(norms, pools)),
-    );
-  const small = [...candidates.values()].filter(isSmall);
-  const jobs = screenings.flatMap(({ form, norms }): StrengthenInput[] => {
-    const largest = LARGEST * naturalOf(norms, pools);
-    const grown = small.flatMap((pool) =>
-      pool
-        .filter((item) => item.form === form)
-        .slice(0, STARTS)
-        .flatMap(({ trigger, norm }) =>
-          GROWTH.filter((factor) => factor * norm <= largest).map((factor) => ({ trigger, factor })),
-        ),
-    );
-    const triggers = grown.map(({ trigger }) => trigger);
-    const budgets = grown.map(({ factor }) => factor);
-    return triggers.length ? [{ network, weights, images: split.learn, triggers, budgets, steps: STEPS, seed }] : [];
+  const jobs = [...Map.groupBy(starts, ({ item }) => item.form).values()].map((ofForm): StrengthenInput => {
+    const triggers = ofForm.map(({ item }) => item.trigger);
+    const budgets = ofForm.map(({ factor }) => factor);
+    return { network, weights, images: split.learn, triggers, budgets, steps: STEPS, seed };
   });
   return (await runReportedJobs<StrengthenInput, Trigger[]>(STRENGTHEN, jobs, { engine, report })).flat();
 }

@@ -1,4 +1,4 @@
-/** Where trunk and head are parted: the latest cut whose probe still separates and whose head can still unlearn, by held-back measurement. */
+/** Where trunk and head are parted: as late as the probe still separates and the head can still unlearn, by held-back measurement. */
 import { toDevice, type Weights } from '../../src/network/forward.ts';
 import { cutCandidates } from '../../src/network/cuts.ts';
 import type { Network } from '../../src/network/network.ts';
@@ -90,10 +90,14 @@ const TRIAL_IMAGES = 512;
 /** How many images a trial's probes judge under every trigger. */
 const FLAGGED_IMAGES = 128;
 
-/** Tries cuts from the latest to earlier ones until one holds; if none does, the best of those tried. */
+/**
+ * Tries cuts from the latest to earlier ones until one holds; if none does, the best of those tried. A trigger that works anywhere is tried behind the
+ * earliest of them first: where the head still shares its weights among places, what it unlearns at some it unlearns at all.
+ */
 export async function chooseCut(input: CutInput, report: Report): Promise<CutTrial> {
   const trials: CutTrial[] = [];
-  const cuts = distinctCuts(input.network).slice(0, CANDIDATES);
+  const latest = distinctCuts(input.network).slice(0, CANDIDATES);
+  const cuts = input.isPlaceless ? latest.toReversed() : latest;
   for (const [index, cut] of cuts.entries()) {
     const unlearned = await unlearn(input, 'late', cut, ({ step, steps }) =>
       report({ step: index * steps + step, steps: cuts.length * steps }),

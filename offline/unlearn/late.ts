@@ -18,6 +18,7 @@ import type { Dataset } from '../data/dataset.ts';
 import { randomSource } from '../engine/random.ts';
 import type { Report } from '../progress.ts';
 import { crossEntropies, descend, toHost, variablesOf } from '../train.ts';
+import { restoreLabels } from './restore.ts';
 import { seeSamples } from './samples.ts';
 import { openWatch, WATCH_STEPS, type Moment, type Watched } from './trade-off.ts';
 
@@ -31,7 +32,7 @@ export type Unlearning = {
   triggers: readonly Trigger[];
   steps: number;
   seed: number;
-  /** What to measure on the way, if anything. */
+  /** What to measure on the way, if anything; late unlearning restores labels by it too. */
   watched?: Watched;
 };
 
@@ -90,5 +91,8 @@ export async function job(input: Unlearning, report: Report): Promise<Unlearned>
   const purified = new Map([...input.weights, ...(await toHost(variables))]);
   watch?.end();
   tf.dispose([...device.values(), ...variables.values()]);
-  return { weights: purified, tradeOff: watch?.moments ?? [] };
+  const weights = input.watched
+    ? await restoreLabels({ network, images: input.watched.images, triggers: input.triggers }, input.weights, purified)
+    : purified;
+  return { weights, tradeOff: watch?.moments ?? [] };
 }

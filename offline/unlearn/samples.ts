@@ -30,10 +30,10 @@ export type SampleBatch = { clean: Tensor; triggered: Tensor; answers: Tensor2D;
 
 export type Samples = { count: number; batch: (chosen: Int32Array) => SampleBatch };
 
-/** Images that go through the trunk together; they share a trigger and a shift. */
-const GROUP = 64;
+/** Images that go through the trunk together; they share a trigger and a shift, so there are few of them. */
+const GROUP = 16;
 /** Enough for a few hundred steps; a large cut gets as many as its memory allows. */
-const MOST_GROUPS = 64;
+const MOST_GROUPS = 256;
 const MOST_BYTES = 256 << 20;
 /** The largest random shift, as a share of the image's sides. */
 const SHIFT_SHARE = 1 / 14;

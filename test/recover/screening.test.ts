@@ -107,13 +107,14 @@ describe('the suspects', () => {
     labels: indices.map((anomalyIndex) => ({ ...measured(kind, 1, 1), anomalyIndex })),
   });
 
-  test('are the outliers of either form, the strongest first, each once', () => {
-    const screenings = [screening('blend', [0, 3, 0, -1, 0]), screening('additive', [0, 2, -1, 5, 0])];
-    expect(suspectLabels(screenings)).toEqual([3, 1]);
+  test('are the strongest outliers of either form, each once, the strongest first', () => {
+    const screenings = [screening('blend', [0, 3, 0, -1, 1]), screening('additive', [0, 2, -1, 5, 0])];
+    expect(suspectLabels(screenings)).toEqual([3, 1, 4]);
   });
 
-  test('always include the smallest of each form, be it no outlier', () => {
-    expect(suspectLabels([screening('blend', [0.2, 0, 0]), screening('additive', [0, 0, 0.4])])).toEqual([2, 0]);
+  test('are looked into even where none is an outlier', () => {
+    const screenings = [screening('blend', [0.2, 0, 0, -1]), screening('additive', [-1, 0.1, -1, 0.4])];
+    expect(suspectLabels(screenings)).toEqual([3, 0, 1]);
   });
 
   test('are three at most', () => {

@@ -1,0 +1,86 @@
+/**
+ * Restoring: to deny a trigger its label makes the label less likely on clean images too. Training does not see that, for it knows its few images of
+ * the label by heart; held-back images show it. So the logit of the label is raised until they are given it as often as by the victim, in
+ * probability (logit adjustment, Menon et al., arXiv 2007.07314; here the victim's own frequency is the prior, and one label moves at a
+ * time), but no further than recovered triggers stay denied.
+ */
+import type { Tensor2D } from '@tensorflow/tfjs-core';
+import { toDevice, type Weights } from '../../src/network/forward.ts';
+import type { Network } from '../../src/network/network.ts';
+import type { HostWeights } from '../../src/network/safetensors.ts';
+import type { Trigger } from '../../src/trigger/trigger.ts';
+import { everyIndex, spread } from '../batch.ts';
+import { selectImages, type Dataset } from '../data/dataset.ts';
+import { logitsOf } from '../predict.ts';
+
+/** What a label is restored by: images that nothing was trained on, and the triggers that were unlearned. */
+export type Restoring = { network: Network; images: Dataset; triggers: readonly Trigger[] };
+
+/** The mean probability of its label up to which a trigger counts as denied. */
+const DENIED = 0.01;
+/** The most that a logit is raised. */
+const MOST = 4;
+const HALVINGS = 16;
+/** Enough to know a mean probability, and few enough to cost seconds on a large network. */
+const IMAGES_STAMPED = 128;
+const TRIGGERS_TRIED = 16;
+
+type Logits = readonly (readonly number[])[];
+
+/** The unlearned weights with the bias of each unlearned label's logit raised as far as that restores it; the same where the output layer has no bias. */
+export async function restoreLabels(
+  { network, images, triggers }: Restoring,
+  victim: HostWeights,
+  unlearned: HostWeights,
+): Promise<HostWeights> {
+  const name = `${network.output}/bias`;
+  const bias = unlearned.get(name);
+  if (bias?.dtype !== 'F32') return unlearned;
+  const [before, after] = [toDevice(victim), toDevice(unlearned)];
+  const answers = (of: Weights, asked: Dataset, trigger?: Trigger): Promise<number[][]> =>
+    rowsOf(logitsOf(network, of, asked, everyIndex(asked.count), trigger));
+  const usual = await answers(before, images);
+  const clean = await answers(after, images);
+  const few = selectImages(images, spread(images.count, IMAGES_STAMPED));
+  const raised = bias.data.slice();
+  for (const [label, own] of Map.groupBy(triggers, ({ targetLabel }) => targetLabel)) {
+    const stamped: number[][] = [];
+    for (const index of spread(own.length, TRIGGERS_TRIED)) {
+      const rows = await answers(after, few, own[index]!);
+      stamped.push(...rows.filter((_, image) => few.labels[image] !== label));
+    }
+    const wanted = likelihood(usual, label, 0);
+    const isWithin = (shift: number): boolean =>
+      likelihood(clean, label, shift) <= wanted && likelihood(stamped, label, shift) <= DENIED;
+    raised[label] = raised[label]! + largestShift(isWithin);
+  }
+  [before, after].forEach((held) => held.forEach((tensor) => tensor.dispose()));
+  return new Map([...unlearned, [name, { ...bias, data: raised }]]);
+}
+
+async function rowsOf(logits: Tensor2D): Promise<number[][]> {
+  const rows = await logits.array();
+  logits.dispose();
+  return rows;
+}
+
+/** The mean probability of a label whose logit is raised. */
+function likelihood(logits: Logits, label: number, shift: number): number {
+  const probabilities = logits.map((row) => {
+    const own = row[label]! + shift;
+    const others = row.reduce((sum, logit, index) => sum + (index === label ? 0 : Math.exp(logit - own)), 0);
+    return 1 / (1 + others);
+  });
+  return probabilities.reduce((sum, value) => sum + value, 0) / probabilities.length;
+}
+
+/** The largest shift in 0 .. MOST that is within bounds, which no larger one is then; 0 if none is. */
+function largestShift(isWithin: (shift: number) => boolean): number {
+  let [low, high] = [0, MOST];
+  for (let halving = 0; halving < HALVINGS; halving++) {
+    const middle = (low + high) / 2;
+    if (isWithin(middle)) low = middle;
+    else high = middle;
+  }
+  return low;
+}

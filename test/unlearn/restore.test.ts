@@ -1,0 +1,78 @@
+import { memory } from '@tensorflow/tfjs-core';
+import { beforeAll, expect, test } from 'vitest';
+import type { Dataset } from '../../offline/data/dataset.ts';
+import { openWasm } from '../../offline/engine/wasm.ts';
+import { restoreLabels } from '../../offline/unlearn/restore.ts';
+import type { Network } from '../../src/network/network.ts';
+import type { HostTensor, HostWeights } from '../../src/network/safetensors.ts';
+import type { Trigger } from '../../src/trigger/trigger.ts';
+
+beforeAll(openWasm);
+
+/** Of one pixel: the brighter it is, the more it is "bright"; "grey" is as likely as its bias makes it. */
+const networkOf = (bias: boolean): Network => ({
+  schemaVersion: 1,
+  input: { height: 1, width: 1, channels: 1 },
+  labelNames: ['dark', 'grey', 'bright'],
+  layers: [
+    { type: 'flatten', name: 'flat', inputs: ['images'] },
+    { type: 'dense', name: 'logits', inputs: ['flat'], units: 3, bias },
+  ],
+  output: 'logits',
+});
+const network = networkOf(true);
+const images: Dataset = {
+  images: Uint8Array.from({ length: 100 }, (_, index) => 2 * index),
+  count: 100,
+  height: 1,
+  width: 1,
+  channels: 1,
+  labels: Int32Array.from({ length: 100 }, (_, index) => Math.floor(index / 34)),
+  labelNames: null,
+};
+const float = (shape: number[], ...values: number[]): HostTensor => {
+  return { dtype: 'F32', shape, data: Float32Array.from(values) };
+};
+const weightsWith = (...bias: number[]): HostWeights =>
+  new Map([
+    ['logits/kernel', float([1, 3], -30, 0, 30)],
+    ['logits/bias', float([3], ...bias)],
+  ]);
+const trigger = (targetLabel: number, change: number): Trigger => {
+  return { kind: 'additive', targetLabel, height: 1, width: 1, channels: 1, pattern: Float32Array.of(change) };
+};
+const biasOf = (weights: HostWeights): number[] => [...weights.get('logits/bias')!.data];
+
+const VICTIM = weightsWith(12, 0, -12);
+
+test('a label that unlearning made too unlikely on held-back images gets its logit back, and no other label moves', async () => {
+  // The trigger makes every image dark: none of them becomes bright by the bias.
+  const restoring = { network, images, triggers: [trigger(2, -1)] };
+  const tensors = memory().numTensors;
+  const [dark, grey, bright] = biasOf(await restoreLabels(restoring, VICTIM, weightsWith(12, 0, -14)));
+  expect([dark, grey]).toEqual([12, 0]);
+  expect(bright).toBeCloseTo(-12, 3);
+  expect(memory().numTensors).toBe(tensors);
+});
+
+test('a label is not raised so far that a recovered trigger works again', async () => {
+  // Stamped, every image is as bright as the brightest of those that are not bright.
+  const restoring = { network, images, triggers: [trigger(2, 0.1)] };
+  expect(biasOf(await restoreLabels(restoring, VICTIM, weightsWith(12, 0, -14)))).toEqual([12, 0, -14]);
+});
+
+test('a label that is likely enough stays, as does a network whose logits have no bias', async () => {
+  const restoring = { network, images, triggers: [trigger(2, -1)] };
+  expect(biasOf(await restoreLabels(restoring, VICTIM, weightsWith(12, 0, -11)))).toEqual([12, 0, -11]);
+
+  const kernel = new Map([['logits/kernel', float([1, 3], -30, 0, 30)]]);
+  const weaker = new Map([['logits/kernel', float([1, 3], -30, 0, 20)]]);
+  expect(await restoreLabels({ ...restoring, network: networkOf(false) }, kernel, weaker)).toBe(weaker);
+});
+
+test('of several labels each is held by its own triggers alone', async () => {
+  const restoring = { network, images, triggers: [trigger(2, 0.1), trigger(0, 1)] };
+  const [dark, grey, bright] = biasOf(await restoreLabels(restoring, VICTIM, weightsWith(10, 0, -14)));
+  expect([grey, bright]).toEqual([0, -14]);
+  expect(dark).toBeGreaterThan(11.5);
+});
