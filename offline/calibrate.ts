@@ -21,6 +21,8 @@ const CONFIDENCE = 0.95;
 const STEPS = 120;
 const LEARNING_RATE = 0.1;
 const SHRINKAGE = 1e-2;
+/** Added to the variance of every channel, times their mean. */
+const LEAST_VARIANCE = 0.05;
 /** Fewer images than this are stamped with two triggers each. */
 const FEW_IMAGES = 1500;
 
@@ -119,8 +121,8 @@ async function fitProbe(
   const fitted = tf.tidy(() => {
     const [negative, positive] = [rowsOf(clean, cleanRows), rowsOf(stamped, stampedRows)];
     const { mean, variance } = tf.moments(tf.concat([negative, positive]), 0);
-    // A channel that never fires has no variance, and must get no weight.
-    const scale = tf.where(tf.greater(variance, 1e-8), tf.rsqrt(tf.maximum(variance, 1e-8)), tf.zerosLike(variance));
+    // A channel that hardly ever fires must not count for much where it does.
+    const scale = tf.rsqrt(tf.maximum(tf.add(variance, tf.mul(LEAST_VARIANCE, tf.mean(variance))), 1e-8));
     const standard = (features: tf.Tensor2D): tf.Tensor2D => tf.mul(tf.sub(features, mean), scale);
     const [low, high] = [standard(negative), standard(positive)];
     const weights = tf.variable(tf.zeros<tf.Rank.R2>([low.shape[1], 1]));

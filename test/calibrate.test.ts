@@ -161,6 +161,29 @@ describe('calibration', () => {
     expect(both).not.toEqual(second);
   });
 
+  test('a feature that the trigger faintly moves, and that one clean image has by nature, does not set the threshold', async () => {
+    const { input, fresh } = gaussian(10);
+    const darken = (images: Dataset): Dataset => {
+      const pixels = images.images.map((value, index) => (index % (SIDE * SIDE) ? value : 0));
+      return { ...images, images: pixels };
+    };
+    const images = darken(input.images);
+    images.images[0] = 200;
+    const pattern = new Float32Array(SIDE * SIDE);
+    pattern.set([1 / 255, 0.5, 0.5, 0.5, 0.5]);
+    const trigger: Trigger = { ...input.pools[1]![0]!, kind: 'additive', pattern };
+    const { probes, threshold } = await calibrate({
+      ...input,
+      cut: 'flat',
+      images,
+      pools: [[trigger]],
+      falsePositiveRate: 0.005,
+    });
+    const stamped = selectImages(darken(fresh), everyIndex(500));
+    const scores = await scoreImages(network, toDevice(input.weights), 'flat', probes, stamped, trigger);
+    expect(scores.filter((score) => score > threshold).length).toBeGreaterThan(490);
+  });
+
   test('scores every image with probes that did not see it: another image in its place leaves those held back with it alone', async () => {
     const { input, fresh } = gaussian(9);
     const images = selectImages(input.images, everyIndex(40));
