@@ -17,7 +17,7 @@ import torch.nn.functional as F
 SCREEN_STEPS, SEARCH_STEPS, STRENGTHEN_STEPS, STAIRCASE_STEPS, LATE_STEPS, PROBE_STEPS = 120, 150, 100, 60, 400, 120
 STARTS = {'blend': (2, 4), 'additive': (1, 1)}
 DENSE_STEPS, SHORT_STEPS, GROW_STEPS, KEPT, GROWTH = 80, 40, 60, 3, (2, 3, 4, 6, 8)
-LABELS_PER_JOB, PER_LABEL, MEASURED, DRAWS, BATCH, GROUPS, FOLDS = 5, 8, 256, 8, 64, 64, 5
+LABELS_PER_JOB, PER_LABEL, MEASURED, DRAWS, BATCH, GROUPS, FOLDS, GROUP, TRIED = 5, 8, 256, 8, 64, 256, 5, 16, 16
 FORMS = (*STARTS, 'dense')
 LAMBDA = {'blend': 0.02, 'additive': 0.05}
 DTYPES = {'F32': np.float32, 'U8': np.uint8, 'I32': np.int32, 'I64': np.int64}
@@ -327,7 +327,7 @@ class Run:
         clean, triggered, answers = [], [], []
         with torch.no_grad():
             for _ in range(GROUPS):
-                images = self.learn[torch.randint(len(self.learn), (BATCH,))]
+                images = self.learn[torch.randint(len(self.learn), (GROUP,))]
                 images = torch.roll(images, tuple(torch.randint(-2, 3, (2,)).tolist()), (2, 3))
                 kind, _, raw, *_ = pool[torch.randint(len(pool), (1,)).item()]
                 seen, logits = network.run(images, [cut, network.output])
@@ -348,7 +348,19 @@ class Run:
             torch.nn.utils.clip_grad_norm_(head.values(), 1)
             optimizer.step()
             schedule.step()
-        return {**network.weights, **{name: value.detach() for name, value in head.items()}}
+        purified = {**network.weights, **{name: value.detach() for name, value in head.items()}}
+        self.see_likelihoods(pool, purified)
+        return purified
+
+    @torch.no_grad()
+    def see_likelihoods(self, pool, purified):
+        """What restoring a label asks for: answers to clean held-back images before and after, and to some stamped with the triggers."""
+        network = self.network
+        for part in self.held.split(128):
+            network.run(part, [network.output])
+            network.run(part, [network.output], weights=purified)
+        for kind, _, raw, *_ in pool[:TRIED]:
+            network.run(stamp(self.held[:128], *parts_of(raw[None], kind, self.shape)), [network.output], weights=purified)
 
     def calibrate(self, pool, images, labels):
         """Cross-fitted probes on the activations that enter the head."""
@@ -367,7 +379,8 @@ class Run:
             hot = torch.arange(len(stamped)) % FOLDS != fold
             low, high = clean[kept], stamped[hot]
             both = torch.cat([low, high])
-            scale = both.std(0).clamp(min=1e-4)
+            variance = both.var(0)
+            scale = (variance + 0.05 * variance.mean()).clamp(min=1e-8).sqrt()
             low, high = (low - both.mean(0)) / scale, (high - both.mean(0)) / scale
             weight, bias = torch.zeros(low.shape[1], requires_grad=True), torch.zeros(1, requires_grad=True)
             optimizer = torch.optim.Adam([weight, bias], 0.1)
@@ -407,13 +420,13 @@ class Estimator(torch.nn.Module):
 
 
 def suspects(screened, labels):
-    """The smallest of each form and the outliers, at most three labels."""
+    """The three labels with the strongest outliers of any form."""
     scored = []
     for kind in STARTS:
         norms = np.log([min(item[3] for item in screened if item[:2] == (kind, label)) for label in range(labels)])
         spread = max(1.4826 * np.median(np.abs(norms - np.median(norms))), 0.05)
         index = (np.median(norms) - norms) / spread
-        scored += [(index[label], label) for label in range(labels) if index[label] >= 1.5 or index[label] == index.max()]
+        scored += [(index[label], label) for label in range(labels)]
     return list(dict.fromkeys(label for _, label in sorted(scored, reverse=True)))[:3]
 
 

@@ -1,11 +1,13 @@
 import { beforeAll, expect, test } from 'vitest';
+import { makeVictim } from '../../offline/attack/make-victim.ts';
 import { openEngine, type Engine } from '../../offline/engine/engine.ts';
 import { relativesOf } from '../../offline/recover/grow.ts';
 import { measureTriggers, type Measured } from '../../offline/recover/measure.ts';
 import { splitClean, type Recovery } from '../../offline/recover/screening.ts';
 import type { LabelScreening } from '../../offline/scan.ts';
+import { foldBatchNorm } from '../../src/network/fold.ts';
 import { triggerNorm, type Trigger } from '../../src/trigger/trigger.ts';
-import { plantBackdoor } from '../support/planted.ts';
+import { plantBackdoor, stripes } from '../support/planted.ts';
 import { asCandidates } from '../support/candidates.ts';
 
 let recovery: Recovery;
@@ -49,6 +51,29 @@ test('a trigger not far smaller than natural ones does not grow', async () => {
   const norm = triggerNorm(trigger);
   expect(await grow([3 * norm, 0.1 * norm, 3 * norm, 3 * norm])).toEqual([]);
 });
+
+test('of a patch that was planted at random places there are copies at other places that work, of one at a fixed place none', async () => {
+  const patch = { kind: 'badnets', patchSize: 3, place: 'random', poisonRate: 0.2, epochs: 15 } as const;
+  const attack = { ...patch, targetLabel: trigger.targetLabel, seed: 1 };
+  const images = stripes(800, 1, 'planted/train');
+  const { model } = await makeVictim(attack, images, stripes(100, 1, 'planted/fresh'), () => {});
+  const anywhere: Recovery = { ...recovery, ...foldBatchNorm(model.network, model.weights) };
+  const norm = triggerNorm(trigger);
+  const relatives = async (of: Recovery) => {
+    const pool = await measureTriggers(of, of.split.heldBack, asCandidates([trigger]));
+    const natural = screening([2 * norm, 2 * norm, 2 * norm, 2 * norm]);
+    return { pool, ...(await relativesOf(of, new Map([[trigger.targetLabel, pool]]), [natural], () => {})) };
+  };
+  const { pool, grown, isPlaceless } = await relatives(anywhere);
+  expect(pool[0]!.hitRate).toBeGreaterThan(0.8);
+  expect(isPlaceless).toBe(true);
+  expect(grown).toHaveLength(128);
+  const rates = (await measureTriggers(anywhere, anywhere.split.heldBack, asCandidates(grown))).map(
+    (item) => item.hitRate,
+  );
+  expect(rates.reduce((sum, rate) => sum + rate, 0) / rates.length).toBeGreaterThan(0.8);
+  expect(await relatives(recovery)).toMatchObject({ grown: [], isPlaceless: false });
+}, 120_000);
 
 test('a dense trigger is taken at other amplitudes too, none far beyond what other labels need, and nothing else of its label grows', async () => {
   const { targetLabel, height, width, channels } = trigger;
