@@ -92,7 +92,8 @@ const FLAGGED_IMAGES = 128;
 
 /**
  * Tries cuts from the latest to earlier ones until one holds; if none does, the best of those tried. A trigger that works anywhere is tried behind the
- * earliest of them first: where the head still shares its weights among places, what it unlearns at some it unlearns at all.
+ * earliest of them first: where the head still shares its weights among places, what it unlearns at some it unlearns at all. Its copies are not what is
+ * stamped but parts of it, and separate behind no cut; so that is not asked.
  */
 export async function chooseCut(input: CutInput, report: Report): Promise<CutTrial> {
   const trials: CutTrial[] = [];
@@ -104,7 +105,8 @@ export async function chooseCut(input: CutInput, report: Report): Promise<CutTri
     );
     const trial = await measureCut(input, cut, unlearned);
     const { obedience, accuracyLoss, separation } = trial;
-    if (obedience <= OBEDIENCE_LIMIT && accuracyLoss <= ACCURACY_LIMIT && separation >= SEPARATION_WANTED) return trial;
+    const isSeparate = input.isPlaceless || separation >= SEPARATION_WANTED;
+    if (obedience <= OBEDIENCE_LIMIT && accuracyLoss <= ACCURACY_LIMIT && isSeparate) return trial;
     trials.push(trial);
   }
   const worth = ({ obedience, accuracyLoss, separation }: CutTrial): number =>
