@@ -66,7 +66,7 @@ export async function purify(model: Model, images: Dataset, options: PurifyOptio
   if (!pools.size) return { outcome: 'nothing-found', scan };
 
   const relatives = await progress.stage('strengthen', 'up to natural norms', (report) =>
-    relativesOf(recovery, pools, scan.screenings, report),
+    relativesOf(recovery, pools, scan, report),
   );
   const cutInput: CutInput = {
     ...recovery,

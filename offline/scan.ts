@@ -3,15 +3,12 @@ import { foldBatchNorm } from '../src/network/fold.ts';
 import type { Trigger } from '../src/trigger/trigger.ts';
 import { digestDataset, type Dataset } from './data/dataset.ts';
 import type { Engine } from './engine/engine.ts';
+import { tellEvidence } from './evidence.ts';
 import {
-  BACKDOOR_STRENGTH,
-  FOREIGN_TRANSFER,
-  OUTLIER_INDEX,
-  UNINFORMED_STRENGTH,
+  gradeByAdvantage,
   gradeLabels,
   isExplained,
-  outlierIndexFor,
-  strengthOf,
+  isInformed,
   usualTransfer,
   weighTriggers,
   type Evidence,
@@ -21,9 +18,10 @@ import { runJobs } from './engine/pool.ts';
 import { runReportedJobs } from './jobs.ts';
 import type { Model } from './model.ts';
 import type { Progress, Report } from './progress.ts';
-import { FAINT, faintLabels, labelFaintness } from './recover/faint.ts';
+import { labelAdvantages } from './recover/advantage.ts';
+import { faintLabels, labelFaintness } from './recover/faint.ts';
 import { climbStaircases, confirmed, CONFIRMED_HIT_RATE } from './recover/pool.ts';
-import { measureTriggers, tellNorm, type Measured, type TriggerForm } from './recover/measure.ts';
+import { measureTriggers, type Measured, type TriggerForm } from './recover/measure.ts';
 import type { ReferenceInput } from './recover/reference.ts';
 import {
   REMARKABLE_INDEX,
@@ -47,6 +45,8 @@ export type Finding = {
   anomalyIndex: number;
   /** How many times fainter its dense trigger is than that of the median other label. */
   faintness: number;
+  /** How many times as far its triggers carry images as those of the median other label (recover/advantage.ts); null where it was not asked. */
+  advantage: number | null;
   /** Sentences with figures, for people. */
   evidence: string[];
   /** Working recovered triggers, the smallest first. */
@@ -93,23 +93,57 @@ export async function investigate(
 ): Promise<{ scan: Scan; victim: Model; recovery: Recovery }> {
   const victim = foldBatchNorm(model.network, model.weights);
   const recovery: Recovery = { ...victim, split: splitClean(images, seed), seed, engine };
-  const screenings = await progress.stage(
+  const survey = await surveyLabels(recovery, progress);
+  const pools = await poolSuspects(recovery, survey, progress);
+  const names = [...pools.keys()].map((label) => victim.network.labelNames[label]).join(', ');
+  const strengthened = await progress.stage('strengthen', names, (report) => strengthenPools(recovery, pools, report));
+  const findings = await gradeSuspects(recovery, survey, pools, strengthened);
+  return { scan: { findings, screenings: survey.summaries, limits: LIMITS }, victim, recovery };
+}
+
+/** What is known of every label; `small` are the screenings for triggers of small norm, `advantages` is null where the reference explains what is natural. */
+type Survey = {
+  screenings: readonly Screening[];
+  small: readonly Screening[];
+  summaries: LabelScreening[];
+  reference: Model;
+  faint: number[];
+  advantages: ReadonlyMap<number, number> | null;
+};
+
+async function surveyLabels(recovery: Recovery, progress: Progress): Promise<Survey> {
+  const all = `all ${recovery.network.labelNames.length} labels`;
+  // The screening leaves threads idle at its end, so the reference costs little beside it.
+  const [screenings, reference] = await progress.stage(
     'screen',
-    `all ${victim.network.labelNames.length} labels, three forms`,
-    (report) => screenAll(recovery, report),
+    `${all}, three forms; and train a reference`,
+    (report) => Promise.all([screenAll(recovery, report), trainReference(recovery)]),
   );
+  const small = screenings.filter(({ form }) => form !== 'dense');
+  const usual = await usualTransfer(
+    recovery,
+    reference,
+    small.flatMap(({ labels }) => labels),
+  );
+  const advantages = isInformed(usual)
+    ? null
+    : await progress.stage('strengthen', `${all}, to one norm`, (report) => labelAdvantages(recovery, small, report));
   const summaries = screenings.map(summarize);
-  const faint = faintLabels(summaries);
-  const suspects = [...new Set([...faint, ...suspectLabels(screenings)])];
-  const names = suspects.map((label) => victim.network.labelNames[label]).join(', ');
-  const { searched, reference } = await progress.stage('search', `${names}; and train a reference`, async (report) => {
-    // The search leaves threads idle at its end, so the reference costs little beside it.
-    const [searched, reference] = await Promise.all([
-      searchLabels(recovery, suspects, faint, report),
-      trainReference(recovery),
-    ]);
-    return { searched, reference };
-  });
+  return { screenings, small, summaries, reference, faint: faintLabels(summaries), advantages };
+}
+
+/** The working triggers of each label that is worth a closer look. */
+async function poolSuspects(
+  recovery: Recovery,
+  { screenings, faint, advantages }: Survey,
+  progress: Progress,
+): Promise<Map<number, Measured[]>> {
+  const convincing = [...(advantages ?? [])].flatMap(([label, advantage]) =>
+    gradeByAdvantage(advantage) === 'backdoor' ? label : [],
+  );
+  const suspects = [...new Set([...convincing, ...faint, ...suspectLabels(screenings)])];
+  const names = suspects.map((label) => recovery.network.labelNames[label]).join(', ');
+  const searched = await progress.stage('search', names, (report) => searchLabels(recovery, suspects, faint, report));
   const pools = new Map<number, Measured[]>();
   for (const label of suspects) {
     const screened = screenings.flatMap(({ form, labels }) =>
@@ -118,31 +152,38 @@ export async function investigate(
     const pool = confirmed([...screened, ...searched.filter(({ trigger }) => trigger.targetLabel === label)]);
     if (pool.length) pools.set(label, pool);
   }
-  const strengthened = await progress.stage('strengthen', names, (report) => strengthenPools(recovery, pools, report));
+  return pools;
+}
+
+async function gradeSuspects(
+  recovery: Recovery,
+  { small, summaries, reference, faint, advantages }: Survey,
+  pools: ReadonlyMap<number, Measured[]>,
+  strengthened: readonly Measured[],
+): Promise<Finding[]> {
   // Dense triggers are told by their amplitude; noise is foreign to any reference.
-  const small = screenings.filter(({ form }) => form !== 'dense');
   const weighable = [...strengthened, ...smallestOfForm(pools)].filter(({ form }) => form !== 'dense');
   const evidence = await weighTriggers(recovery, reference, weighable);
   const indexOf = (label: number): number => Math.max(...small.map(({ labels }) => labels[label]!.anomalyIndex));
-  const ofEveryLabel = small.flatMap(({ labels }) => labels);
-  const outlierIndex = outlierIndexFor(await usualTransfer(recovery, reference, ofEveryLabel));
-  const grades = gradeLabels(evidence, indexOf, outlierIndex);
-  const findings = [...pools].flatMap(([targetLabel, found]): Finding[] => {
-    const [weighedGrade, anomalyIndex] = [grades.get(targetLabel) ?? 'natural shortcut', indexOf(targetLabel)];
-    const isPlanted = faint.includes(targetLabel) && !isExplained(evidence.get(targetLabel) ?? UNWEIGHED, outlierIndex);
-    const grade = isPlanted ? 'backdoor' : weighedGrade;
-    if (grade === 'natural shortcut' && anomalyIndex < REMARKABLE_INDEX) return [];
-    // The small triggers of a label whose backdoor is a dense one may be natural, and stay.
-    const planted = found.filter(({ form }) => form === 'dense' || weighedGrade === grade);
+  const grades = gradeLabels(evidence, indexOf);
+  return [...pools].flatMap(([targetLabel, found]): Finding[] => {
     const weighed = {
       ...(evidence.get(targetLabel) ?? UNWEIGHED),
-      anomalyIndex,
+      anomalyIndex: indexOf(targetLabel),
       faintness: labelFaintness(summaries, targetLabel),
+      advantage: advantages?.get(targetLabel) ?? null,
     };
-    const pool = withStrengthened(planted.length ? planted : found, strengthened);
-    return [{ targetLabel, grade, ...weighed, evidence: tell(pool, weighed, outlierIndex), pool }];
+    const weighedGrade = advantages
+      ? gradeByAdvantage(weighed.advantage)
+      : (grades.get(targetLabel) ?? 'natural shortcut');
+    const isPlanted = !advantages && faint.includes(targetLabel) && !isExplained(weighed);
+    const grade = isPlanted ? 'backdoor' : weighedGrade;
+    if (grade === 'natural shortcut' && weighed.anomalyIndex < REMARKABLE_INDEX) return [];
+    // The small triggers of a label whose backdoor is a dense one may be natural, and stay.
+    const own = found.filter(({ form }) => form === 'dense' || weighedGrade === grade);
+    const pool = withStrengthened(own.length ? own : found, strengthened);
+    return [{ targetLabel, grade, ...weighed, evidence: tellEvidence(pool, weighed), pool }];
   });
-  return { scan: { findings, screenings: summaries, limits: LIMITS }, victim, recovery };
 }
 
 /** Whether a finding is a backdoor and no natural shortcut. */
@@ -210,32 +251,6 @@ async function trainReference({ network, split, seed, engine }: Recovery): Promi
   const [reference] = await runJobs<ReferenceInput, Model>(REFERENCE, [input], { threads: 1, engine: engine.kind });
   references.set(key, reference!);
   return reference!;
-}
-
-function tell(
-  pool: readonly Measured[],
-  weighed: Evidence & Pick<Finding, 'anomalyIndex' | 'faintness'>,
-  outlierIndex: number,
-): string[] {
-  const { conviction, resemblance, transfer, anomalyIndex, faintness } = weighed;
-  const smallest = pool.map(
-    ({ form, norm, hitRate }) => `${form} of ${tellNorm(form, norm)} (${(100 * hitRate).toFixed(0)} %)`,
-  );
-  const percent = (share: number): string => `${(100 * share).toFixed(0)} %`;
-  const isInformed = outlierIndex < OUTLIER_INDEX;
-  const far = isInformed ? `, or any strength if it is foreign and lies ${OUTLIER_INDEX} spreads below` : '';
-  const needed = isInformed ? BACKDOOR_STRENGTH : `${UNINFORMED_STRENGTH} (an outlier ${BACKDOOR_STRENGTH})`;
-  return [
-    `${pool.length} recovered triggers work on held-back images, the smallest: ${smallest.slice(0, 2).join(', ')}.`,
-    `A dense trigger reaches the label at ${faintness.toFixed(1)} times less amplitude than the median other label needs (a backdoor from ${FAINT} on, unless a reference explains the label).`,
-    `The label's smallest trigger lies ${anomalyIndex.toFixed(1)} spreads below the median of all labels (an outlier from ${outlierIndex} on here).`,
-    `Strengthened by a quarter of its norm, it carries the median image ${conviction.toFixed(2)} times as far beyond the boundary as clean images lie from it.`,
-    `${percent(resemblance)} of what it changes in the trunk the label's own images show too.`,
-    transfer === null
-      ? 'A reference network trained on the clean images alone does not know the label.'
-      : `It carries a reference network, trained on the clean images alone, ${percent(transfer)} of the way to the label (foreign up to ${percent(FOREIGN_TRANSFER)}).`,
-    `Its strength, what is left of the conviction, is ${strengthOf(weighed).toFixed(2)}; a backdoor has ${needed}, or anything above 0 if it is an outlier and foreign${far}.`,
-  ];
 }
 
 /** A label's pool with its strengthened triggers, which lie nearer to what was planted. */

@@ -2,14 +2,7 @@ import { beforeAll, expect, test } from 'vitest';
 import { openEngine } from '../offline/engine/engine.ts';
 import type { Dataset } from '../offline/data/dataset.ts';
 import type { Model } from '../offline/model.ts';
-import {
-  gradeLabels,
-  outlierIndexFor,
-  usualTransfer,
-  weighTriggers,
-  type Evidence,
-  type Grade,
-} from '../offline/grade.ts';
+import { gradeLabels, isInformed, usualTransfer, weighTriggers, type Evidence, type Grade } from '../offline/grade.ts';
 import type { Recovery } from '../offline/recover/screening.ts';
 import { parseNetwork } from '../src/network/network.ts';
 import type { HostWeights } from '../src/network/safetensors.ts';
@@ -76,14 +69,10 @@ const recoveryOf = (scale = 1, heldBack = images) =>
 const measured = (triggers: Trigger[]) => asCandidates(triggers).map((found) => ({ ...found, norm: 1, hitRate: 1 }));
 const weigh = (triggers: Trigger[], scale = 1, heldBack = images) =>
   weighTriggers(recoveryOf(scale, heldBack), reference, measured(triggers));
-const gradesOf = (
-  weighed: Record<number, Partial<Evidence>>,
-  anomalyIndex = 0,
-  outlierIndex = 1,
-): (Grade | undefined)[] => {
+const gradesOf = (weighed: Record<number, Partial<Evidence>>, anomalyIndex = 0): (Grade | undefined)[] => {
   const none: Evidence = { conviction: 0, resemblance: 0, transfer: 0.5 };
   const all = new Map(Object.entries(weighed).map(([label, evidence]) => [Number(label), { ...none, ...evidence }]));
-  return [...gradeLabels(all, () => anomalyIndex, outlierIndex).values()];
+  return [...gradeLabels(all, () => anomalyIndex).values()];
 };
 
 beforeAll(async () => {
@@ -96,7 +85,7 @@ test('a trigger that adds what the label’s own images have resembles them, mov
   expect(conviction).toBeCloseTo(0.5, 5);
   expect(resemblance).toBeCloseTo(1, 5);
   expect(transfer).toBeCloseTo(2 / 3, 5);
-  expect([...gradeLabels(weighed, () => 0, 1).values()]).toEqual(['natural shortcut']);
+  expect([...gradeLabels(weighed, () => 0).values()]).toEqual(['natural shortcut']);
 });
 
 test('a trigger that adds what no image has resembles nothing, leaves the reference where it was, and is a backdoor if it convinces', async () => {
@@ -105,7 +94,7 @@ test('a trigger that adds what no image has resembles nothing, leaves the refere
   expect(conviction).toBeCloseTo(1.5, 5);
   expect(resemblance).toBeCloseTo(0, 5);
   expect(transfer).toBeCloseTo(0, 5);
-  expect([...gradeLabels(weighed, () => 0, 1).values()]).toEqual(['backdoor']);
+  expect([...gradeLabels(weighed, () => 0).values()]).toEqual(['backdoor']);
 });
 
 test('the most telling trigger of a label counts, with the least transfer of all, and labels do not mix', async () => {
@@ -127,41 +116,30 @@ test('of a label that no held-back image has nothing is said about transfer', as
   expect((await weigh([adding(2)], 1, others)).get(1)!.transfer).toBeNull();
 });
 
-test('a remarkably small trigger that is foreign to the reference is a backdoor even if it convinces little, but not if resemblance explains it', () => {
+test('a small trigger that is foreign to the reference is a backdoor even if it convinces little, but not if resemblance explains it', () => {
   const faint = { conviction: 0.3, resemblance: 0.2, transfer: 0.03 };
-  expect(gradesOf({ 1: faint }, 3, 3)).toEqual(['backdoor']);
-  expect(gradesOf({ 1: { ...faint, resemblance: 0.3 } }, 3, 3)).toEqual(['natural shortcut']);
-  expect(gradesOf({ 1: faint }, 2, 3)).toEqual(['natural shortcut']);
-  expect(gradesOf({ 1: { ...faint, transfer: 0.3 } }, 3, 3)).toEqual(['natural shortcut']);
-  expect(gradesOf({ 1: { ...faint, transfer: null } }, 3, 3)).toEqual(['natural shortcut']);
+  expect(gradesOf({ 1: faint }, 1)).toEqual(['backdoor']);
+  expect(gradesOf({ 1: { ...faint, resemblance: 0.3 } }, 1)).toEqual(['natural shortcut']);
+  expect(gradesOf({ 1: faint }, 0.9)).toEqual(['natural shortcut']);
+  expect(gradesOf({ 1: { ...faint, transfer: 0.3 } }, 1)).toEqual(['natural shortcut']);
+  expect(gradesOf({ 1: { ...faint, transfer: null } }, 1)).toEqual(['natural shortcut']);
 });
 
-test('where the reference explains most triggers, a foreign one is an outlier from one spread on, else from three', async () => {
+test('the reference explains what is natural where it is usually carried along by triggers', async () => {
   const usual = (...triggers: Trigger[]) => usualTransfer(recoveryOf(), reference, measured(triggers));
   const explained = await usual(adding(1), adding(1), adding(2));
   expect(explained).toBeCloseTo(2 / 3, 5);
-  expect(outlierIndexFor(explained)).toBe(1);
+  expect(isInformed(explained)).toBe(true);
   const unexplained = await usual(adding(2), adding(1), adding(2));
   expect(unexplained).toBeCloseTo(0, 5);
-  expect([unexplained, await usual()].map(outlierIndexFor)).toEqual([3, 3]);
+  expect([unexplained, await usual()].map(isInformed)).toEqual([false, false]);
 });
 
-test('where the reference explains most triggers, a far outlier that it does not explain is a backdoor whatever it resembles', () => {
+test('a far outlier that the reference does not know is a backdoor whatever it resembles', () => {
   const resembling = { 1: { conviction: 0.4, transfer: 0.1, resemblance: 0.5 } };
-  expect(gradesOf(resembling, 3, 1)).toEqual(['backdoor']);
-  expect(gradesOf(resembling, 2.9, 1)).toEqual(['natural shortcut']);
-  expect(gradesOf(resembling, 9, 3)).toEqual(['natural shortcut']);
-  expect(gradesOf({ 1: { ...resembling[1], transfer: 0.2 } }, 9, 1)).toEqual(['natural shortcut']);
-});
-
-test('where the reference explains hardly any trigger, a label that is no outlier is a backdoor only if it convinces far more', () => {
-  const convincing = { 1: { conviction: 3, transfer: 0 }, 2: { conviction: 2, transfer: 0 } };
-  expect(gradesOf(convincing, 2.9, 3)).toEqual(['backdoor', 'natural shortcut']);
-  expect(gradesOf(convincing, 3, 3)).toEqual(['backdoor', 'backdoor']);
-  expect(gradesOf(convincing, 0, 1)).toEqual(['backdoor', 'backdoor']);
-  const known = { 1: { conviction: 1, transfer: 0.2 } };
-  expect(gradesOf(known, 2.9, 3)).toEqual(['natural shortcut']);
-  expect(gradesOf(known, 3, 3)).toEqual(['backdoor']);
+  expect(gradesOf(resembling, 3)).toEqual(['backdoor']);
+  expect(gradesOf(resembling, 2.9)).toEqual(['natural shortcut']);
+  expect(gradesOf({ 1: { ...resembling[1], transfer: 0.2 } }, 9)).toEqual(['natural shortcut']);
 });
 
 test('what resemblance and transfer explain is taken off the conviction', () => {

@@ -20,7 +20,7 @@ export async function recoverTriggers(model: Model, clean: Dataset, options: Sca
   const { scan, recovery } = await investigate(model, clean, options);
   const climbed = await climbFindings(scan.findings.filter(isBackdoor), recovery, options.progress);
   const relatives = await options.progress.stage('strengthen', 'up to natural norms', (report) =>
-    relativesOf(recovery, climbed, scan.screenings, report),
+    relativesOf(recovery, climbed, scan, report),
   );
   return {
     findings: scan.findings,

@@ -3,25 +3,30 @@
  *
  * A dense faint trigger is recovered at a third of its norm or less, since a part of it is enough, and a head that forgets the part still
  * obeys the whole. So where a label's smallest trigger is far smaller than those of other labels, it is strengthened at norms up to a little beyond
- * theirs; a larger one would work on any network. Elsewhere that would cost recall of the label and gain nothing. A dense trigger needs no
- * such search: it covers the image already, and its relatives are the same pattern at other amplitudes.
+ * theirs; a larger one would work on any network. Elsewhere that would cost recall of the label and gain nothing, unless the label was told by its
+ * advantage (advantage.ts): then its triggers are no smaller than natural ones, but what was planted is known to outgrow those at the norm where they
+ * were compared, and they grow up to there. A dense trigger needs no such search: it covers the image already, and its relatives are the same
+ * pattern at other amplitudes.
  */
 import type { Trigger } from '../../src/trigger/trigger.ts';
+import { gradeByAdvantage } from '../grade.ts';
 import { runReportedJobs } from '../jobs.ts';
 import { randomSource, type RandomSource } from '../engine/random.ts';
 import type { Report } from '../progress.ts';
 import { movedCopies, worksAnywhere } from './move.ts';
-import type { LabelScreening } from '../scan.ts';
+import { COMMON_NORM } from './advantage.ts';
+import type { Finding, LabelScreening } from '../scan.ts';
 import type { Measured } from './measure.ts';
 import type { Recovery } from './screening.ts';
 import type { StrengthenInput } from './strengthen.ts';
 
 const GROWTH = [2, 3, 4, 6, 8];
 /** Times the median norm of the other labels: how small a label's trigger must be, in one form, and how large its relatives may get. */
-const SMALL = 0.3;
-const LARGEST = 1.3;
+const USUAL = { small: 0.3, largest: 1.3 };
 const STARTS = 2;
 const STEPS = 60;
+/** The same for a label that was told by its advantage: as large as where it was compared with others. */
+const ADVANTAGED = { small: Infinity, largest: COMMON_NORM };
 /** Of a trigger that works anywhere: a patch is as good in its own size, and each copy has another place. */
 const ANYWHERE = { growth: [1, 2, 3], starts: 4, copies: 128 };
 /** Times its amplitude, and times the median amplitude of the other labels. */
@@ -38,6 +43,10 @@ const STRENGTHEN = new URL('./strengthen.ts', import.meta.url);
 export type Relatives = { grown: Trigger[]; faded: Trigger[]; isPlaceless: boolean };
 
 type Pools = ReadonlyMap<number, readonly Measured[]>;
+type Scanned = {
+  findings: readonly Pick<Finding, 'targetLabel' | 'advantage'>[];
+  screenings: readonly LabelScreening[];
+};
 
 /**
  * Relatives of each label's triggers: of the dense ones if it has any, else larger ones of those that are small, none larger than the other labels' allow,
@@ -46,9 +55,13 @@ type Pools = ReadonlyMap<number, readonly Measured[]>;
 export async function relativesOf(
   recovery: Recovery,
   pools: Pools,
-  screenings: readonly LabelScreening[],
+  { findings, screenings }: Scanned,
   report: Report,
 ): Promise<Relatives> {
+  const hasAdvantage = ({ trigger }: Measured): boolean =>
+    findings.some(
+      ({ targetLabel, advantage }) => targetLabel === trigger.targetLabel && gradeByAdvantage(advantage) === 'backdoor',
+    );
   const isDense = ({ form }: Measured): boolean => form === 'dense';
   const small = [...pools.values()].filter((pool) => !pool.some(isDense));
   const dense = [...pools.values()].flatMap((pool) => pool.filter(isDense));
@@ -57,10 +70,10 @@ export async function relativesOf(
   const stronger = dense.flatMap(({ trigger, norm }) =>
     DENSE_GROWTH.filter((factor) => factor * norm <= largest).map((factor) => scaled(trigger, factor)),
   );
-  const { larger, copies } = await growSmall(recovery, small, pools, screenings, report);
+  const { larger, copies } = await growSmall(recovery, small, pools, { screenings, hasAdvantage }, report);
   return {
     grown: [...larger, ...copies, ...stronger],
-    faded: dense.map(({ trigger }) => scaled(trigger, FADED)),
+    faded: dense.filter((item) => !hasAdvantage(item)).map(({ trigger }) => scaled(trigger, FADED)),
     isPlaceless: copies.length > 0,
   };
 }
@@ -79,20 +92,21 @@ async function growSmall(
   recovery: Recovery,
   candidates: readonly (readonly Measured[])[],
   pools: Pools,
-  screenings: readonly LabelScreening[],
+  { screenings, hasAdvantage }: { screenings: readonly LabelScreening[]; hasAdvantage: (item: Measured) => boolean },
   report: Report,
 ): Promise<{ larger: Trigger[]; copies: Trigger[] }> {
   const random = randomSource(recovery.seed, 'grow');
   const natural = new Map(screenings.map(({ form, norms }) => [form, naturalOf(norms, pools)]));
-  const isSmall = ({ form, norm }: Measured): boolean => norm <= SMALL * (natural.get(form) ?? 0);
+  const limitsOf = (item: Measured): typeof USUAL => (hasAdvantage(item) ? ADVANTAGED : USUAL);
+  const isSmall = (item: Measured): boolean => item.norm <= limitsOf(item).small * (natural.get(item.form) ?? 0);
   const [fixed, free]: [Start[], Start[]] = [[], []];
   for (const pool of candidates) {
     const anywhere = await thoseThatWorkAnywhere(recovery, pool, random);
     free.push(...startsOf(anywhere, ANYWHERE.starts, ANYWHERE.growth));
     if (pool.some(isSmall)) fixed.push(...startsOf(pool, STARTS, GROWTH));
   }
-  const isAllowed = ({ item: { form, norm }, factor }: Start): boolean =>
-    factor * norm <= LARGEST * (natural.get(form) ?? 0);
+  const isAllowed = ({ item, factor }: Start): boolean =>
+    factor * item.norm <= limitsOf(item).largest * (natural.get(item.form) ?? 0);
   const larger = await strengthenAll(recovery, fixed.filter(isAllowed), report);
   const movable = await strengthenAll(recovery, free.filter(isAllowed), report);
   const byLabel = Map.groupBy(movable, ({ targetLabel }) => targetLabel);

@@ -16,14 +16,14 @@ const SCREEN_STEPS = { blend: 120, additive: 120, dense: 80 };
 const SEARCH_STEPS = { blend: 150, additive: 150, dense: 80 };
 /** With more labels than `above`, the `kept` ones with the smallest triggers after a short round are followed on in each form. */
 type Elimination = { above: number; kept: number };
-const FIRST: Elimination = { above: 20, kept: 10 };
+export const FIRST: Elimination = { above: 20, kept: 10 };
 /** When a purified model is screened again, only the unlearned labels and the smallest triggers of all matter, not what is usual. */
 const AGAIN: Elimination = { above: 6, kept: 3 };
 const SHORT_STEPS = { blend: 40, additive: 40, dense: 40 };
 /** A trigger that works less often after a short round counts as larger than all that do. */
 const SHORT_HIT_RATE = 0.5;
 /** A fixed size, so that a seed gives the same triggers whatever the number of threads. */
-const LABELS_PER_JOB = 5;
+export const LABELS_PER_JOB = 5;
 const FORMS: readonly TriggerForm[] = ['blend', 'additive', 'dense'];
 /** Starting points a label: a small patch is one of several local optima of the mask, the others have few. */
 const SCREEN_STARTS = { blend: 2, additive: 1, dense: 1 };
@@ -173,7 +173,8 @@ async function screenLabels(
   return measureTriggers(recovery, split.heldBack, candidates);
 }
 
-function chunks<T>(items: readonly T[], size: number): T[][] {
+/** A list in parts of at most `size`. */
+export function chunks<T>(items: readonly T[], size: number): T[][] {
   return Array.from({ length: Math.ceil(items.length / size) }, (_, index) =>
     items.slice(index * size, (index + 1) * size),
   );

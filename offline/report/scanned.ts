@@ -8,7 +8,18 @@ const grades = ['backdoor', 'natural shortcut'] as const;
 export function scanJson({ findings, screenings, limits }: Scan, labelNames: readonly string[]) {
   return {
     findings: findings.map(
-      ({ targetLabel, grade, conviction, resemblance, transfer, anomalyIndex, faintness, evidence, pool }) => ({
+      ({
+        targetLabel,
+        grade,
+        conviction,
+        resemblance,
+        transfer,
+        anomalyIndex,
+        faintness,
+        advantage,
+        evidence,
+        pool,
+      }) => ({
         targetLabel,
         targetLabelName: labelNames[targetLabel]!,
         grade,
@@ -17,6 +28,7 @@ export function scanJson({ findings, screenings, limits }: Scan, labelNames: rea
         transfer,
         anomalyIndex,
         faintness,
+        advantage,
         evidence,
         triggers: pool.map(({ form, norm, hitRate }) => ({ form, norm, hitRate })),
       }),

@@ -255,18 +255,24 @@ class Run:
                 found += [(kind, label, row) for row in self.screen(kind, [label] * starts, SEARCH_STEPS)]
         return self.measure(found)
 
+    def compare(self, screened):
+        """The smallest trigger of every label, strengthened to one norm."""
+        for kind in STARTS:
+            every = range(self.network.labels)
+            own = [min((item for item in screened if item[:2] == (kind, label)), key=lambda item: item[3]) for label in every]
+            norm = 2.5 * sorted(item[3] for item in own)[len(own) // 2]
+            self.strengthen(own, [norm / item[3] for item in own])
+
     def grow(self, pool, screened):
-        """The two smallest triggers of each form at up to 1.3 times the norm of other labels, if the smallest is far smaller."""
+        """The two smallest triggers of each form at up to 2.5 times the norm of other labels."""
         jobs = []
         for kind in STARTS:
             others = sorted(item[3] for item in screened if item[0] == kind and item[1] != pool[0][1])
             natural = others[len(others) // 2]
             own = sorted((item for item in pool if item[0] == kind), key=lambda item: item[3])
             jobs.append((own, natural))
-        if not any(own and own[0][3] <= 0.3 * natural for own, natural in jobs):
-            return
         for own, natural in jobs:
-            grown = [(item, factor) for item in own[:2] for factor in GROWTH if factor * item[3] <= 1.3 * natural]
+            grown = [(item, factor) for item in own[:2] for factor in GROWTH if factor * item[3] <= 2.5 * natural]
             if grown:
                 self.strengthen([item for item, _ in grown], [factor for _, factor in grown], GROW_STEPS)
 
@@ -442,6 +448,7 @@ def main():
     for weights in network.weights.values():
         weights.requires_grad_(False)
     screened = run.timed('screen', run.screen_all)
+    run.timed('strengthen', lambda: run.compare(screened))
     chosen = suspects(screened, network.labels)
     found = run.timed('search', lambda: run.search(chosen))
     first = lambda label, kind: min((item for item in screened + found if item[:2] == (kind, label)), key=lambda item: item[3])

@@ -27,10 +27,13 @@ const screening = (norms: number[]): LabelScreening => ({
   anomalyIndices: norms,
   hitRates: norms,
 });
-const grow = async (norms: number[]): Promise<Trigger[]> => {
+const scanned = (screenings: LabelScreening[], advantage: number | null = null) => {
+  return { findings: [{ targetLabel: trigger.targetLabel, advantage }], screenings };
+};
+const grow = async (norms: number[], advantage: number | null = null): Promise<Trigger[]> => {
   const pool = await measureTriggers(recovery, recovery.split.heldBack, asCandidates([trigger]));
   const pools = new Map([[trigger.targetLabel, pool]]);
-  return (await relativesOf(recovery, pools, [screening(norms)], () => {})).grown;
+  return (await relativesOf(recovery, pools, scanned([screening(norms)], advantage), () => {})).grown;
 };
 
 test('a trigger far smaller than natural ones grows by steps up to a little beyond them, for the same label and still working', async () => {
@@ -52,6 +55,13 @@ test('a trigger not far smaller than natural ones does not grow', async () => {
   expect(await grow([3 * norm, 0.1 * norm, 3 * norm, 3 * norm])).toEqual([]);
 });
 
+test('a trigger no smaller than natural ones grows if its label was told by its advantage, up to the norm where it was compared', async () => {
+  const norm = triggerNorm(trigger);
+  const natural = [1.3 * norm, norm, 1.3 * norm, 1.3 * norm];
+  expect((await grow(natural, 3)).map((item) => Math.round(triggerNorm(item) / norm))).toEqual([2, 3]);
+  expect(await grow(natural, 1.3)).toEqual([]);
+});
+
 test('of a patch that was planted at random places there are copies at other places that work, of one at a fixed place none', async () => {
   const patch = { kind: 'badnets', patchSize: 3, place: 'random', poisonRate: 0.2, epochs: 15 } as const;
   const attack = { ...patch, targetLabel: trigger.targetLabel, seed: 1 };
@@ -62,7 +72,7 @@ test('of a patch that was planted at random places there are copies at other pla
   const relatives = async (of: Recovery) => {
     const pool = await measureTriggers(of, of.split.heldBack, asCandidates([trigger]));
     const natural = screening([2 * norm, 2 * norm, 2 * norm, 2 * norm]);
-    return { pool, ...(await relativesOf(of, new Map([[trigger.targetLabel, pool]]), [natural], () => {})) };
+    return { pool, ...(await relativesOf(of, new Map([[trigger.targetLabel, pool]]), scanned([natural]), () => {})) };
   };
   const { pool, grown, isPlaceless } = await relatives(anywhere);
   expect(pool[0]!.hitRate).toBeGreaterThan(0.8);
@@ -88,13 +98,16 @@ test('a dense trigger is taken at other amplitudes too, none far beyond what oth
   const far = { ...screening([1, 1, 1, 1].map((factor) => factor * 10 * triggerNorm(trigger))) };
   const amplitudes = { ...screening([0.4, 0.1, 0.4, 0.4]), form: 'dense' as const };
   const pools = new Map([[targetLabel, [dense, small!]]]);
-  const { grown, faded } = await relativesOf(recovery, pools, [far, amplitudes], () => {});
+  const { grown, faded } = await relativesOf(recovery, pools, scanned([far, amplitudes]), () => {});
   const found = grown.map(({ pattern }) => Math.max(...pattern));
   expect(found).toHaveLength(2);
   found.forEach((amplitude, index) => expect(amplitude).toBeCloseTo([0.15, 0.225][index]!, 5));
   const nearer = { ...amplitudes, norms: [0.2, 0.1, 0.2, 0.2] };
-  expect((await relativesOf(recovery, pools, [far, nearer], () => {})).grown).toEqual([]);
+  expect((await relativesOf(recovery, pools, scanned([far, nearer]), () => {})).grown).toEqual([]);
   expect(faded.map((item) => [item.targetLabel, Math.max(...item.pattern).toFixed(3)])).toEqual([
     [targetLabel, '0.075'],
   ]);
+  const told = await relativesOf(recovery, pools, scanned([far, amplitudes], 3), () => {});
+  expect(told.faded).toEqual([]);
+  expect(told.grown).toHaveLength(2);
 });

@@ -18,6 +18,7 @@ const finding: Finding = {
   transfer: 0,
   anomalyIndex: 2,
   faintness: 1,
+  advantage: null,
   evidence: ['It convinces <b>.'],
   pool: [{ form: 'additive', trigger, norm: 12.3, hitRate: 0.9 }],
 };

@@ -1,0 +1,43 @@
+/** What a label's grade goes by, in sentences. */
+import {
+  BACKDOOR_STRENGTH,
+  FAR_OUTLIER_INDEX,
+  FOREIGN_TRANSFER,
+  OUTLIER_INDEX,
+  PLANTED_ADVANTAGE,
+  strengthOf,
+  type Evidence,
+} from './grade.ts';
+import { FAINT } from './recover/faint.ts';
+import { tellNorm, type Measured } from './recover/measure.ts';
+
+type Weighed = Evidence & { anomalyIndex: number; faintness: number; advantage: number | null };
+
+const percent = (share: number): string => `${(100 * share).toFixed(0)} %`;
+
+/** The evidence for a label with these triggers, first what decides. */
+export function tellEvidence(pool: readonly Measured[], weighed: Weighed): string[] {
+  const smallest = pool.map(({ form, norm, hitRate }) => `${form} of ${tellNorm(form, norm)} (${percent(hitRate)})`);
+  const { advantage } = weighed;
+  return [
+    `${pool.length} recovered triggers work on held-back images, the smallest: ${smallest.slice(0, 2).join(', ')}.`,
+    ...(advantage === null ? tellShares(weighed) : [tellAdvantage(advantage)]),
+    `The label's smallest trigger lies ${weighed.anomalyIndex.toFixed(1)} spreads below the median of all labels.`,
+    `A dense trigger reaches the label at ${weighed.faintness.toFixed(1)} times less amplitude than the median other label needs.`,
+  ];
+}
+
+const tellAdvantage = (advantage: number): string =>
+  `At one norm its triggers carry images ${advantage.toFixed(1)} times as far as those of the median other label (a backdoor from ${PLANTED_ADVANTAGE} on). A reference network trained on the clean images alone explains too little here to go by.`;
+
+function tellShares(weighed: Weighed): string[] {
+  const { conviction, resemblance, transfer } = weighed;
+  return [
+    `Strengthened by a quarter of its norm, it carries the median image ${conviction.toFixed(2)} times as far beyond the boundary as clean images lie from it.`,
+    `${percent(resemblance)} of what it changes in the trunk the label's own images show too.`,
+    transfer === null
+      ? 'A reference network trained on the clean images alone does not know the label.'
+      : `It carries a reference network, trained on the clean images alone, ${percent(transfer)} of the way to the label (foreign up to ${percent(FOREIGN_TRANSFER)}).`,
+    `Its strength, what is left of the conviction, is ${strengthOf(weighed).toFixed(2)}. A backdoor has ${BACKDOOR_STRENGTH}; if it is foreign, anything above 0 from ${OUTLIER_INDEX} spread on, and any from ${FAR_OUTLIER_INDEX} spreads on; or it needs ${FAINT} times less amplitude, unless the reference explains it.`,
+  ];
+}
