@@ -54,6 +54,8 @@ export const PLANTED_ADVANTAGE = 1.4;
  * planted; in a network whose logits grow far beyond those of clean images, natural triggers convince too, but much less.
  */
 const SHARE_OF_STRONGEST = 1 / 3;
+/** The same for advantages: beside a planted label of 3.0 a natural one had 1.4. */
+const SHARE_OF_ADVANTAGE = 1 / 2;
 
 /** Conviction beyond what resemblance and transfer explain. */
 export const strengthOf = ({ conviction, resemblance, transfer }: Evidence): number =>
@@ -86,9 +88,11 @@ export function gradeLabels(
   );
 }
 
-/** The grade of a label of a model whose reference explains little; null for one that was eliminated early. */
-export const gradeByAdvantage = (advantage: number | null): Grade =>
-  (advantage ?? 0) >= PLANTED_ADVANTAGE ? 'backdoor' : 'natural shortcut';
+/** The grade of each label of a model whose reference explains little, from its advantage (recover/advantage.ts). */
+export function gradeByAdvantage(advantages: ReadonlyMap<number, number>): Map<number, Grade> {
+  const least = Math.max(PLANTED_ADVANTAGE, SHARE_OF_ADVANTAGE * Math.max(...advantages.values()));
+  return new Map([...advantages].map(([label, value]) => [label, value >= least ? 'backdoor' : 'natural shortcut']));
+}
 
 /** The median transfer of triggers, one of every label and form: whether the reference explains what is natural; null where it knows no label. */
 export async function usualTransfer(

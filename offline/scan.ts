@@ -138,8 +138,8 @@ async function poolSuspects(
   { screenings, faint, advantages }: Survey,
   progress: Progress,
 ): Promise<Map<number, Measured[]>> {
-  const convincing = [...(advantages ?? [])].flatMap(([label, advantage]) =>
-    gradeByAdvantage(advantage) === 'backdoor' ? label : [],
+  const convincing = [...gradeByAdvantage(advantages ?? new Map())].flatMap(([label, grade]) =>
+    grade === 'backdoor' ? label : [],
   );
   const suspects = [...new Set([...convincing, ...faint, ...suspectLabels(screenings)])];
   const names = suspects.map((label) => recovery.network.labelNames[label]).join(', ');
@@ -165,7 +165,7 @@ async function gradeSuspects(
   const weighable = [...strengthened, ...smallestOfForm(pools)].filter(({ form }) => form !== 'dense');
   const evidence = await weighTriggers(recovery, reference, weighable);
   const indexOf = (label: number): number => Math.max(...small.map(({ labels }) => labels[label]!.anomalyIndex));
-  const grades = gradeLabels(evidence, indexOf);
+  const grades = advantages ? gradeByAdvantage(advantages) : gradeLabels(evidence, indexOf);
   return [...pools].flatMap(([targetLabel, found]): Finding[] => {
     const weighed = {
       ...(evidence.get(targetLabel) ?? UNWEIGHED),
@@ -173,9 +173,7 @@ async function gradeSuspects(
       faintness: labelFaintness(summaries, targetLabel),
       advantage: advantages?.get(targetLabel) ?? null,
     };
-    const weighedGrade = advantages
-      ? gradeByAdvantage(weighed.advantage)
-      : (grades.get(targetLabel) ?? 'natural shortcut');
+    const weighedGrade = grades.get(targetLabel) ?? 'natural shortcut';
     const isPlanted = !advantages && faint.includes(targetLabel) && !isExplained(weighed);
     const grade = isPlanted ? 'backdoor' : weighedGrade;
     if (grade === 'natural shortcut' && weighed.anomalyIndex < REMARKABLE_INDEX) return [];

@@ -2,7 +2,15 @@ import { beforeAll, expect, test } from 'vitest';
 import { openEngine } from '../offline/engine/engine.ts';
 import type { Dataset } from '../offline/data/dataset.ts';
 import type { Model } from '../offline/model.ts';
-import { gradeLabels, isInformed, usualTransfer, weighTriggers, type Evidence, type Grade } from '../offline/grade.ts';
+import {
+  gradeByAdvantage,
+  gradeLabels,
+  isInformed,
+  usualTransfer,
+  weighTriggers,
+  type Evidence,
+  type Grade,
+} from '../offline/grade.ts';
 import type { Recovery } from '../offline/recover/screening.ts';
 import { parseNetwork } from '../src/network/network.ts';
 import type { HostWeights } from '../src/network/safetensors.ts';
@@ -152,4 +160,24 @@ test('beside a much more convincing label a weaker one is no backdoor, beside an
   const of = (conviction: number) => ({ conviction, transfer: 0 });
   expect(gradesOf({ 1: of(1), 2: of(1.2) })).toEqual(['backdoor', 'backdoor']);
   expect(gradesOf({ 1: of(1), 2: of(9) })).toEqual(['natural shortcut', 'backdoor']);
+});
+
+test('where the reference explains little, a label is a backdoor by its advantage over the others, and one far behind another planted one is not', () => {
+  const graded = (advantages: [number, number][]) => [...gradeByAdvantage(new Map(advantages))];
+  expect(graded([[3, 1.39]])).toEqual([[3, 'natural shortcut']]);
+  expect(graded([[3, 1.4]])).toEqual([[3, 'backdoor']]);
+  expect(
+    graded([
+      [3, 3],
+      [5, 1.6],
+      [7, 1],
+    ]).map(([, grade]) => grade),
+  ).toEqual(['backdoor', 'backdoor', 'natural shortcut']);
+  expect(
+    graded([
+      [3, 3],
+      [5, 1.4],
+    ]).map(([, grade]) => grade),
+  ).toEqual(['backdoor', 'natural shortcut']);
+  expect(graded([])).toEqual([]);
 });

@@ -9,7 +9,6 @@
  * pattern at other amplitudes.
  */
 import type { Trigger } from '../../src/trigger/trigger.ts';
-import { gradeByAdvantage } from '../grade.ts';
 import { runReportedJobs } from '../jobs.ts';
 import { randomSource, type RandomSource } from '../engine/random.ts';
 import type { Report } from '../progress.ts';
@@ -38,13 +37,14 @@ const STRENGTHEN = new URL('./strengthen.ts', import.meta.url);
 
 /**
  * Relatives of recovered triggers, for unlearning them and not for judging it: `grown` are larger, and the guard watches for them too; `faded` are
- * fainter, and no attacker stamps what does not work. `isPlaceless`: copies at random places are among the grown, for a trigger works anywhere.
+ * fainter, and no attacker stamps what does not work; `outgrown`, some of the grown, are larger than natural triggers, maybe than what was planted, and no
+ * reason to deny a label to images. `isPlaceless`: copies at random places are among the grown, for a trigger works anywhere.
  */
-export type Relatives = { grown: Trigger[]; faded: Trigger[]; isPlaceless: boolean };
+export type Relatives = { grown: Trigger[]; outgrown: Trigger[]; faded: Trigger[]; isPlaceless: boolean };
 
 type Pools = ReadonlyMap<number, readonly Measured[]>;
 type Scanned = {
-  findings: readonly Pick<Finding, 'targetLabel' | 'advantage'>[];
+  findings: readonly Pick<Finding, 'targetLabel' | 'grade' | 'advantage'>[];
   screenings: readonly LabelScreening[];
 };
 
@@ -60,7 +60,8 @@ export async function relativesOf(
 ): Promise<Relatives> {
   const hasAdvantage = ({ trigger }: Measured): boolean =>
     findings.some(
-      ({ targetLabel, advantage }) => targetLabel === trigger.targetLabel && gradeByAdvantage(advantage) === 'backdoor',
+      ({ targetLabel, grade, advantage }) =>
+        targetLabel === trigger.targetLabel && grade === 'backdoor' && advantage !== null,
     );
   const isDense = ({ form }: Measured): boolean => form === 'dense';
   const small = [...pools.values()].filter((pool) => !pool.some(isDense));
@@ -70,9 +71,10 @@ export async function relativesOf(
   const stronger = dense.flatMap(({ trigger, norm }) =>
     DENSE_GROWTH.filter((factor) => factor * norm <= largest).map((factor) => scaled(trigger, factor)),
   );
-  const { larger, copies } = await growSmall(recovery, small, pools, { screenings, hasAdvantage }, report);
+  const { larger, outgrown, copies } = await growSmall(recovery, small, pools, { screenings, hasAdvantage }, report);
   return {
-    grown: [...larger, ...copies, ...stronger],
+    grown: [...larger, ...outgrown, ...copies, ...stronger],
+    outgrown,
     faded: dense.filter((item) => !hasAdvantage(item)).map(({ trigger }) => scaled(trigger, FADED)),
     isPlaceless: copies.length > 0,
   };
@@ -94,7 +96,7 @@ async function growSmall(
   pools: Pools,
   { screenings, hasAdvantage }: { screenings: readonly LabelScreening[]; hasAdvantage: (item: Measured) => boolean },
   report: Report,
-): Promise<{ larger: Trigger[]; copies: Trigger[] }> {
+): Promise<{ larger: Trigger[]; outgrown: Trigger[]; copies: Trigger[] }> {
   const random = randomSource(recovery.seed, 'grow');
   const natural = new Map(screenings.map(({ form, norms }) => [form, naturalOf(norms, pools)]));
   const limitsOf = (item: Measured): typeof USUAL => (hasAdvantage(item) ? ADVANTAGED : USUAL);
@@ -107,10 +109,12 @@ async function growSmall(
   }
   const isAllowed = ({ item, factor }: Start): boolean =>
     factor * item.norm <= limitsOf(item).largest * (natural.get(item.form) ?? 0);
-  const larger = await strengthenAll(recovery, fixed.filter(isAllowed), report);
+  const allowed = Map.groupBy(fixed.filter(isAllowed), ({ item }) => hasAdvantage(item));
+  const larger = await strengthenAll(recovery, allowed.get(false) ?? [], report);
+  const outgrown = await strengthenAll(recovery, allowed.get(true) ?? [], report);
   const movable = await strengthenAll(recovery, free.filter(isAllowed), report);
   const byLabel = Map.groupBy(movable, ({ targetLabel }) => targetLabel);
-  return { larger, copies: [...byLabel.values()].flatMap((own) => copiesOf(own, random)) };
+  return { larger, outgrown, copies: [...byLabel.values()].flatMap((own) => copiesOf(own, random)) };
 }
 
 /** A trigger to strengthen, and how many times its norm it may reach. */

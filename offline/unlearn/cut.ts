@@ -54,11 +54,12 @@ export type CutTrial = {
 
 /** Unlearns pools behind one cut (`late`), or in all layers (`ascent`). */
 export async function unlearn(
-  { network, weights, split, pools, grown, faded, seed, engine }: CutInput,
+  { network, weights, split, pools, grown, outgrown, faded, seed, engine }: CutInput,
   method: 'late' | 'ascent',
   cut: string,
   report: Report,
 ): Promise<Unlearned> {
+  const denied = [...pools.flat(), ...grown.filter((trigger) => !outgrown.includes(trigger)), ...faded];
   const job: Unlearning = {
     network,
     weights,
@@ -67,7 +68,7 @@ export async function unlearn(
     triggers: [...pools.flat(), ...grown, ...faded],
     steps: STEPS[method],
     seed,
-    watched: { images: split.heldBack, triggers: pools.flat() },
+    watched: { images: split.heldBack, triggers: pools.flat(), denied },
   };
   const [unlearned] =
     method === 'late'

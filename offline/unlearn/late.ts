@@ -32,8 +32,8 @@ export type Unlearning = {
   triggers: readonly Trigger[];
   steps: number;
   seed: number;
-  /** What to measure on the way, if anything; late unlearning restores labels by it too. */
-  watched?: Watched;
+  /** What to measure on the way, if anything; late unlearning restores labels by it too, as far as `denied` triggers stay so. */
+  watched?: Watched & { denied: readonly Trigger[] };
 };
 
 /** The unlearned network's weights, those of the trunk as they were, and what was measured on the way. */
@@ -92,7 +92,11 @@ export async function job(input: Unlearning, report: Report): Promise<Unlearned>
   watch?.end();
   tf.dispose([...device.values(), ...variables.values()]);
   const weights = input.watched
-    ? await restoreLabels({ network, images: input.watched.images, triggers: input.triggers }, input.weights, purified)
+    ? await restoreLabels(
+        { network, images: input.watched.images, triggers: input.watched.denied },
+        input.weights,
+        purified,
+      )
     : purified;
   return { weights, tradeOff: watch?.moments ?? [] };
 }

@@ -28,12 +28,14 @@ const screening = (norms: number[]): LabelScreening => ({
   hitRates: norms,
 });
 const scanned = (screenings: LabelScreening[], advantage: number | null = null) => {
-  return { findings: [{ targetLabel: trigger.targetLabel, advantage }], screenings };
+  return { findings: [{ targetLabel: trigger.targetLabel, grade: 'backdoor' as const, advantage }], screenings };
 };
 const grow = async (norms: number[], advantage: number | null = null): Promise<Trigger[]> => {
   const pool = await measureTriggers(recovery, recovery.split.heldBack, asCandidates([trigger]));
   const pools = new Map([[trigger.targetLabel, pool]]);
-  return (await relativesOf(recovery, pools, scanned([screening(norms)], advantage), () => {})).grown;
+  const { grown, outgrown } = await relativesOf(recovery, pools, scanned([screening(norms)], advantage), () => {});
+  expect(outgrown).toEqual(advantage === null ? [] : grown);
+  return grown;
 };
 
 test('a trigger far smaller than natural ones grows by steps up to a little beyond them, for the same label and still working', async () => {
@@ -59,7 +61,7 @@ test('a trigger no smaller than natural ones grows if its label was told by its 
   const norm = triggerNorm(trigger);
   const natural = [1.3 * norm, norm, 1.3 * norm, 1.3 * norm];
   expect((await grow(natural, 3)).map((item) => Math.round(triggerNorm(item) / norm))).toEqual([2, 3]);
-  expect(await grow(natural, 1.3)).toEqual([]);
+  expect(await grow(natural)).toEqual([]);
 });
 
 test('of a patch that was planted at random places there are copies at other places that work, of one at a fixed place none', async () => {

@@ -132,7 +132,8 @@ describe.each([1, 2, 3])('a planted backdoor (seed %i)', (seed) => {
   });
 
   test('is unlearned late with recovered triggers only: the real one no longer works, clean images keep their answers', async () => {
-    const watched = { images: split.heldBack, triggers: unlearning.triggers };
+    const { triggers } = unlearning;
+    const watched = { images: split.heldBack, triggers, denied: triggers };
     const { weights: purified, tradeOff } = await unlearnLate({ ...unlearning, watched }, silent);
     const [first, last] = [tradeOff[0]!, tradeOff.at(-1)!];
     expect([first.step, last.step]).toEqual([0, unlearning.steps]);
