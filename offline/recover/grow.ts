@@ -37,8 +37,8 @@ const STRENGTHEN = new URL('./strengthen.ts', import.meta.url);
 
 /**
  * Relatives of recovered triggers, for unlearning them and not for judging it: `grown` are larger, and the guard watches for them too; `faded` are
- * fainter, and no attacker stamps what does not work; `outgrown`, some of the grown, are larger than natural triggers, maybe than what was planted, and no
- * reason to deny a label to images. `isPlaceless`: copies at random places are among the grown, for a trigger works anywhere.
+ * fainter, and no attacker stamps what does not work; `outgrown`, some of the grown, may be
+ * larger than natural triggers and than what was planted. `isPlaceless`: copies at random places are among the grown, for a trigger works anywhere.
  */
 export type Relatives = { grown: Trigger[]; outgrown: Trigger[]; faded: Trigger[]; isPlaceless: boolean };
 

@@ -59,16 +59,18 @@ export async function unlearn(
   cut: string,
   report: Report,
 ): Promise<Unlearned> {
-  const denied = [...pools.flat(), ...grown.filter((trigger) => !outgrown.includes(trigger)), ...faded];
+  const triggers = [...pools.flat(), ...grown, ...faded];
   const job: Unlearning = {
     network,
     weights,
     cut,
     images: split.learn,
-    triggers: [...pools.flat(), ...grown, ...faded],
+    triggers,
+    // What outgrew natural triggers comes on top of the others, which would be forgotten less in its place.
+    emphasis: triggers.length / (triggers.length - outgrown.length),
     steps: STEPS[method],
     seed,
-    watched: { images: split.heldBack, triggers: pools.flat(), denied },
+    watched: { images: split.heldBack, triggers: pools.flat() },
   };
   const [unlearned] =
     method === 'late'

@@ -30,10 +30,12 @@ export type Unlearning = {
   images: Dataset;
   /** Recovered triggers; each batch is stamped with one of them. */
   triggers: readonly Trigger[];
+  /** How many times as much as usual triggered copies weigh in late unlearning; 1 if not given. */
+  emphasis?: number;
   steps: number;
   seed: number;
-  /** What to measure on the way, if anything; late unlearning restores labels by it too, as far as `denied` triggers stay so. */
-  watched?: Watched & { denied: readonly Trigger[] };
+  /** What to measure on the way, if anything; late unlearning restores labels by it too. */
+  watched?: Watched;
 };
 
 /** The unlearned network's weights, those of the trunk as they were, and what was measured on the way. */
@@ -81,7 +83,7 @@ export async function job(input: Unlearning, report: Report): Promise<Unlearned>
       const restored = tf.mul(TRIGGERED_WEIGHT, crossEntropies(onTriggered!, answers));
       const likely = tf.softmax(tf.div(onTriggered!, DENIAL_TEMPERATURE));
       const obeyed = tf.mul(DENIAL_WEIGHT, tf.sum(tf.mul(unearned, likely), 1));
-      return tf.mean(tf.addN([kept, restored, obeyed]));
+      return tf.mean(tf.add(kept, tf.mul(input.emphasis ?? 1, tf.add(restored, obeyed))));
     },
     afterStep: async (step) => {
       tell(SEEING_SHARE + ((1 - SEEING_SHARE) * (step + 1)) / steps);
@@ -92,11 +94,7 @@ export async function job(input: Unlearning, report: Report): Promise<Unlearned>
   watch?.end();
   tf.dispose([...device.values(), ...variables.values()]);
   const weights = input.watched
-    ? await restoreLabels(
-        { network, images: input.watched.images, triggers: input.watched.denied },
-        input.weights,
-        purified,
-      )
+    ? await restoreLabels({ network, images: input.watched.images, triggers: input.triggers }, input.weights, purified)
     : purified;
   return { weights, tradeOff: watch?.moments ?? [] };
 }

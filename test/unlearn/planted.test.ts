@@ -132,8 +132,7 @@ describe.each([1, 2, 3])('a planted backdoor (seed %i)', (seed) => {
   });
 
   test('is unlearned late with recovered triggers only: the real one no longer works, clean images keep their answers', async () => {
-    const { triggers } = unlearning;
-    const watched = { images: split.heldBack, triggers, denied: triggers };
+    const watched = { images: split.heldBack, triggers: unlearning.triggers };
     const { weights: purified, tradeOff } = await unlearnLate({ ...unlearning, watched }, silent);
     const [first, last] = [tradeOff[0]!, tradeOff.at(-1)!];
     expect([first.step, last.step]).toEqual([0, unlearning.steps]);
@@ -152,6 +151,16 @@ describe.each([1, 2, 3])('a planted backdoor (seed %i)', (seed) => {
       else expect(after, name).toEqual(data);
     }
     expect(head.size).toBeLessThan(planted.model.weights.size);
+  });
+
+  test('is denied its label further the more triggered copies weigh', async () => {
+    const [usual, heavier] = [
+      await unlearnLate(unlearning, silent),
+      await unlearnLate({ ...unlearning, emphasis: 4 }, silent),
+    ];
+    for (const trigger of [unlearning.triggers[0]!, planted.trueTrigger]) {
+      expect(targetLoss(heavier.weights, trigger)).toBeGreaterThan(targetLoss(usual.weights, trigger));
+    }
   });
 
   test('loosens its hold under gradient ascent: the target gets unlikely on triggered images, accuracy stays', async () => {
