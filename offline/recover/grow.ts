@@ -9,6 +9,7 @@
  * pattern at other amplitudes.
  */
 import type { Trigger } from '../../src/trigger/trigger.ts';
+import { FAR_OUTLIER_INDEX } from '../grade.ts';
 import { runReportedJobs } from '../jobs.ts';
 import { randomSource, type RandomSource } from '../engine/random.ts';
 import type { Report } from '../progress.ts';
@@ -31,7 +32,10 @@ const ANYWHERE = { growth: [1, 2, 3], starts: 4, copies: 128 };
 /** Times its amplitude, and times the median amplitude of the other labels. */
 const DENSE_GROWTH = [1.5, 2.25];
 const LARGEST_DENSE = 0.6;
-/** Times its amplitude: a dense trigger that is too faint to work on most images shows where it begins to. */
+/**
+ * Times its amplitude: a dense trigger that is too faint to work on most images shows where it begins to. Not in a network where labels are told by their
+ * advantage: it is as easily led astray by noise of its own, and images of the label pay for that (4 points of recall in two victims on CIFAR-10).
+ */
 const FADED = 0.75;
 const STRENGTHEN = new URL('./strengthen.ts', import.meta.url);
 
@@ -43,8 +47,9 @@ const STRENGTHEN = new URL('./strengthen.ts', import.meta.url);
 export type Relatives = { grown: Trigger[]; outgrown: Trigger[]; faded: Trigger[]; isPlaceless: boolean };
 
 type Pools = ReadonlyMap<number, readonly Measured[]>;
+type Told = Pick<Finding, 'targetLabel' | 'grade' | 'advantage' | 'anomalyIndex'>;
 type Scanned = {
-  findings: readonly Pick<Finding, 'targetLabel' | 'grade' | 'advantage'>[];
+  findings: readonly Told[];
   screenings: readonly LabelScreening[];
 };
 
@@ -58,11 +63,8 @@ export async function relativesOf(
   { findings, screenings }: Scanned,
   report: Report,
 ): Promise<Relatives> {
-  const hasAdvantage = ({ trigger }: Measured): boolean =>
-    findings.some(
-      ({ targetLabel, grade, advantage }) =>
-        targetLabel === trigger.targetLabel && grade === 'backdoor' && advantage !== null,
-    );
+  const told = new Map(findings.map((finding) => [finding.targetLabel, finding]));
+  const hasAdvantage = ({ trigger }: Measured): boolean => isToldByAdvantage(told.get(trigger.targetLabel)!);
   const isDense = ({ form }: Measured): boolean => form === 'dense';
   const small = [...pools.values()].filter((pool) => !pool.some(isDense));
   const dense = [...pools.values()].flatMap((pool) => pool.filter(isDense));
@@ -75,10 +77,16 @@ export async function relativesOf(
   return {
     grown: [...larger, ...outgrown, ...copies, ...stronger],
     outgrown,
-    faded: dense.filter((item) => !hasAdvantage(item)).map(({ trigger }) => scaled(trigger, FADED)),
+    faded: dense
+      .filter(({ trigger }) => told.get(trigger.targetLabel)!.advantage === null)
+      .map(({ trigger }) => scaled(trigger, FADED)),
     isPlaceless: copies.length > 0,
   };
 }
+
+/** A far outlier is told by its size as well: what was recovered is a part of what was planted then, and a head that denies the part denies the whole still more. */
+const isToldByAdvantage = ({ grade, advantage, anomalyIndex }: Told): boolean =>
+  grade === 'backdoor' && advantage !== null && anomalyIndex < FAR_OUTLIER_INDEX;
 
 /** The median norm of the labels that have no pool. */
 function naturalOf(norms: readonly number[], pools: Pools): number {

@@ -27,13 +27,21 @@ const screening = (norms: number[]): LabelScreening => ({
   anomalyIndices: norms,
   hitRates: norms,
 });
-const scanned = (screenings: LabelScreening[], advantage: number | null = null) => {
-  return { findings: [{ targetLabel: trigger.targetLabel, grade: 'backdoor' as const, advantage }], screenings };
+const scanned = (screenings: LabelScreening[], advantage: number | null = null, anomalyIndex = 2) => {
+  return {
+    findings: [{ targetLabel: trigger.targetLabel, grade: 'backdoor' as const, advantage, anomalyIndex }],
+    screenings,
+  };
 };
-const grow = async (norms: number[], advantage: number | null = null): Promise<Trigger[]> => {
+const grow = async (norms: number[], advantage: number | null = null, anomalyIndex = 2): Promise<Trigger[]> => {
   const pool = await measureTriggers(recovery, recovery.split.heldBack, asCandidates([trigger]));
   const pools = new Map([[trigger.targetLabel, pool]]);
-  const { grown, outgrown } = await relativesOf(recovery, pools, scanned([screening(norms)], advantage), () => {});
+  const { grown, outgrown } = await relativesOf(
+    recovery,
+    pools,
+    scanned([screening(norms)], advantage, anomalyIndex),
+    () => {},
+  );
   expect(outgrown).toEqual(advantage === null ? [] : grown);
   return grown;
 };
@@ -62,6 +70,7 @@ test('a trigger no smaller than natural ones grows if its label was told by its 
   const natural = [1.3 * norm, norm, 1.3 * norm, 1.3 * norm];
   expect((await grow(natural, 3)).map((item) => Math.round(triggerNorm(item) / norm))).toEqual([2, 3]);
   expect(await grow(natural)).toEqual([]);
+  expect(await grow(natural, 3, 3)).toEqual([]);
 });
 
 test('of a patch that was planted at random places there are copies at other places that work, of one at a fixed place none', async () => {

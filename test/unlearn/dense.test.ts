@@ -52,7 +52,9 @@ describe.each([1, 2, 3])('a planted dense trigger (seed %i)', (seed) => {
     const found: Measured[] = confirmed(await searchLabels(recovery, [], [target], silent));
     expect(found.length).toBeGreaterThan(1);
     const pools = new Map([[target, found]]);
-    const { grown, faded } = await relativesOf(recovery, pools, { findings: [], screenings }, silent);
+    const finding = { targetLabel: target, grade: 'backdoor' as const, advantage: null, anomalyIndex: 0 };
+    const scanned = { findings: [finding], screenings };
+    const { grown, faded } = await relativesOf(recovery, pools, scanned, silent);
     const triggers = [...found.map(({ trigger }) => trigger), ...grown, ...faded];
     const { split } = recovery;
     const job = { ...planted.model, cut: 'flat', images: split.learn, triggers, steps: 400, seed };
