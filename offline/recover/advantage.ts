@@ -24,6 +24,8 @@ export const COMMON_NORM = 2.5;
 const STEPS = 100;
 /** Enough for a median, and few enough to cost seconds. */
 const IMAGES_MEASURED = 128;
+/** What counts as the conviction of labels that triggers of this norm do not reach. */
+const LEAST_USUAL = 0.05;
 const STRENGTHEN = new URL('./strengthen.ts', import.meta.url);
 
 /**
@@ -58,10 +60,10 @@ export async function labelAdvantages(
   return found;
 }
 
-/** How many times one conviction is as large as the median of the others; infinite where these do not reach their labels. */
+/** How many times one conviction is as large as the median of the others. */
 export function advantageOf(convictions: readonly number[], index: number): number {
   const usual = median(convictions.filter((_, other) => other !== index));
-  return usual > 0 ? convictions[index]! / usual : Infinity;
+  return convictions[index]! / Math.max(usual, LEAST_USUAL);
 }
 
 /** The conviction of each trigger on held-back images of other labels. */
