@@ -7,32 +7,12 @@ const grades = ['backdoor', 'natural shortcut'] as const;
 /** A scan without its images of triggers; grades, evidence and figures as they are. */
 export function scanJson({ findings, screenings, limits }: Scan, labelNames: readonly string[]) {
   return {
-    findings: findings.map(
-      ({
-        targetLabel,
-        grade,
-        conviction,
-        resemblance,
-        transfer,
-        anomalyIndex,
-        faintness,
-        advantage,
-        evidence,
-        pool,
-      }) => ({
-        targetLabel,
-        targetLabelName: labelNames[targetLabel]!,
-        grade,
-        conviction,
-        resemblance,
-        transfer,
-        anomalyIndex,
-        faintness,
-        advantage,
-        evidence,
-        triggers: pool.map(({ form, norm, hitRate }) => ({ form, norm, hitRate })),
-      }),
-    ),
+    findings: findings.map(({ targetLabel, pool, ...graded }) => ({
+      targetLabel,
+      targetLabelName: labelNames[targetLabel]!,
+      ...graded,
+      triggers: pool.map(({ form, norm, hitRate }) => ({ form, norm, hitRate })),
+    })),
     screenings,
     limits,
   };
