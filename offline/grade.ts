@@ -46,7 +46,7 @@ export const OUTLIER_INDEX = 1;
 export const FAR_OUTLIER_INDEX = 3;
 /**
  * The advantage from which on a label is a backdoor where the reference explains little. The most of ten labels is 1.1 in a clean small VGG of the
- * project's own with 2,500 images, 1.2 with 500; that of the planted label is 1.7 to 3.4 in four victims.
+ * project's own with 2,500 images, 1.2 with 500; that of the planted label is 1.7 to 2.8 in four victims.
  */
 export const PLANTED_ADVANTAGE = 1.4;
 /**
@@ -54,7 +54,7 @@ export const PLANTED_ADVANTAGE = 1.4;
  * planted; in a network whose logits grow far beyond those of clean images, natural triggers convince too, but much less.
  */
 const SHARE_OF_STRONGEST = 1 / 3;
-/** The same for advantages: beside a planted label of 3.0 a natural one had 1.4. */
+/** The same for advantages: beside planted labels of 2.8 and 6.9 natural ones had 1.3 and 1.6. */
 const SHARE_OF_ADVANTAGE = 1 / 2;
 
 /** Conviction beyond what resemblance and transfer explain. */
