@@ -19,6 +19,7 @@ import { dispose, mean, mul, sub, sum, tidy, type Tensor2D } from '@tensorflow/t
 import { toDevice } from '../src/network/forward.ts';
 import type { Trigger } from '../src/trigger/trigger.ts';
 import { everyIndex, indicesWithout } from './batch.ts';
+import { upperMedian } from './median.ts';
 import type { Model } from './model.ts';
 import { logitsOf, logitsWithFeatures, rowsOf } from './predict.ts';
 import { convictionScales, LEAST_MARGIN, medianMargin, medianOver, ofLabel } from './recover/conviction.ts';
@@ -115,7 +116,7 @@ export async function usualTransfer(
     moved.dispose();
   }
   dispose([referred, ...weights.values()]);
-  return transfers.toSorted((a, b) => a - b)[transfers.length >> 1] ?? null;
+  return upperMedian(transfers) ?? null;
 }
 
 /** What speaks for a backdoor, for each label that has triggers, measured on held-back images. */

@@ -12,6 +12,7 @@ import { toDevice } from '../../src/network/forward.ts';
 import { everyIndex, indicesWithout, spread } from '../batch.ts';
 import { selectImages } from '../data/dataset.ts';
 import { runReportedJobs } from '../jobs.ts';
+import { upperMedian } from '../median.ts';
 import { logitsOf } from '../predict.ts';
 import type { Report } from '../progress.ts';
 import { convictionScales, medianMargin } from './conviction.ts';
@@ -40,7 +41,7 @@ export async function labelAdvantages(
   const { network, weights, split, seed, engine } = recovery;
   const jobs = screenings.flatMap(({ labels }) => {
     const compared = labels.length > FIRST.above ? smallest(labels) : labels;
-    const norm = COMMON_NORM * median(compared.map((item) => item.norm));
+    const norm = COMMON_NORM * upperMedian(compared.map((item) => item.norm))!;
     return chunks(compared, LABELS_PER_JOB).map((group): StrengthenInput => {
       const triggers = group.map(({ trigger }) => trigger);
       const budgets = triggers.map((trigger) => norm / triggerNorm(trigger));
@@ -62,7 +63,7 @@ export async function labelAdvantages(
 
 /** How many times one conviction is as large as the median of the others. */
 export function advantageOf(convictions: readonly number[], index: number): number {
-  const usual = median(convictions.filter((_, other) => other !== index));
+  const usual = upperMedian(convictions.filter((_, other) => other !== index)) ?? 0;
   return convictions[index]! / Math.max(usual, LEAST_USUAL);
 }
 
@@ -89,7 +90,3 @@ async function convictionsOf(
 /** Those that were not eliminated early. */
 const smallest = <T extends Pick<Measured, 'norm'>>(labels: readonly T[]): T[] =>
   labels.toSorted((a, b) => a.norm - b.norm).slice(0, FIRST.kept);
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0;
-}

@@ -1,5 +1,6 @@
 /** Faint labels: those that a dense trigger reaches at far less than the amplitude that other labels need. */
 import { anomalyIndex } from '../../src/trigger/anomaly.ts';
+import { upperMedian } from '../median.ts';
 import type { TriggerForm } from './measure.ts';
 
 /**
@@ -13,8 +14,7 @@ const FEWEST_OTHERS = 3;
 
 /** How many times fainter an amplitude is than the median of others; infinite for none. */
 export function faintness(amplitude: number, others: readonly number[]): number {
-  const sorted = others.toSorted((a, b) => a - b);
-  return (sorted[sorted.length >> 1] ?? Infinity) / amplitude;
+  return (upperMedian(others) ?? Infinity) / amplitude;
 }
 
 /** Whether an amplitude is so much fainter than others that somebody planted it. */

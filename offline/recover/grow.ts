@@ -11,6 +11,7 @@
 import type { Trigger } from '../../src/trigger/trigger.ts';
 import { FAR_OUTLIER_INDEX } from '../grade.ts';
 import { runReportedJobs } from '../jobs.ts';
+import { upperMedian } from '../median.ts';
 import { randomSource, type RandomSource } from '../engine/random.ts';
 import type { Report } from '../progress.ts';
 import { movedCopies, worksAnywhere } from './move.ts';
@@ -90,8 +91,7 @@ const isToldByAdvantage = ({ grade, advantage, anomalyIndex }: Told): boolean =>
 
 /** The median norm of the labels that have no pool. */
 function naturalOf(norms: readonly number[], pools: Pools): number {
-  const others = norms.filter((_, label) => !pools.has(label)).toSorted((a, b) => a - b);
-  return others[others.length >> 1] ?? 0;
+  return upperMedian(norms.filter((_, label) => !pools.has(label))) ?? 0;
 }
 
 const scaled = (trigger: Trigger, factor: number): Trigger => {

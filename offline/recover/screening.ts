@@ -7,6 +7,7 @@ import { selectImages, type Dataset } from '../data/dataset.ts';
 import type { Engine } from '../engine/engine.ts';
 import { randomSource } from '../engine/random.ts';
 import { runReportedJobs } from '../jobs.ts';
+import { upperMedian } from '../median.ts';
 import type { Report } from '../progress.ts';
 import { measureTriggers, type Measured, type TriggerForm } from './measure.ts';
 import type { ScreenInput } from './screen.ts';
@@ -105,7 +106,7 @@ export function rankTogether(form: TriggerForm, short: readonly Measured[], full
     const end = finished.get(trigger.targetLabel);
     return end ? [end.norm / norm] : [];
   });
-  const factor = shrunk.toSorted((a, b) => a - b)[shrunk.length >> 1]!;
+  const factor = upperMedian(shrunk)!;
   const items = short.map((item) => finished.get(item.trigger.targetLabel) ?? item);
   const norms = items.map((item) => (finished.has(item.trigger.targetLabel) ? item.norm : factor * item.norm));
   return rank(form, items, norms);
