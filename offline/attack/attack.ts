@@ -2,6 +2,7 @@
 import * as z from 'zod';
 import { failure, success, type Result } from '../../src/result.ts';
 import { ARCHITECTURES } from './networks.ts';
+import { TEXTURES } from './patterns.ts';
 
 const label = z.int().min(0).max(9_999);
 const share = z.number().gt(0).lt(1);
@@ -24,6 +25,11 @@ const training = {
   architecture: z.enum(ARCHITECTURES).default('small-cnn'),
   epochs: z.int().min(1).max(1000),
   seed: z.int().min(0),
+  /** The digest (digestModel) of the trained network that training goes on from, as TrojanZoo's attacks do; without one it begins with random weights. */
+  startDigest: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .optional(),
 };
 const planted = {
   targetLabel: label,
@@ -49,7 +55,14 @@ export const attackSchema = z.discriminatedUnion('kind', [
     noiseRatio: z.number().min(0).max(4),
     ...planted,
   }),
-  z.object({ kind: z.literal('additive'), amplitude: share, share: z.number().gt(0).max(1), ...planted }),
+  z.object({
+    kind: z.literal('additive'),
+    amplitude: share,
+    /** How much of the image the pattern covers; smooth ones cover all of it. */
+    share: z.number().gt(0).max(1),
+    texture: z.enum(TEXTURES).default('noise'),
+    ...planted,
+  }),
   z.object({ kind: z.enum(['trojannn', 'imc']), patchSize, ...planted }),
   z.object({ kind: z.literal('hidden'), patchSize, hiding: z.number().positive().max(100), ...planted }),
   z.object({ kind: z.literal('mimic'), alpha: share, ...planted }),
@@ -94,6 +107,9 @@ export function checkAttack(attack: Attack, height: number, width: number, label
   }
   if (attack.kind === 'mimic' && attack.targets.form === 'all-to-all') {
     return failure('--target: expected labels for mimic, which imitates their images, got next');
+  }
+  if (attack.kind === 'additive' && attack.texture === 'smooth' && attack.share < 1) {
+    return failure(`--share: expected 1 with --texture smooth, got ${attack.share}`);
   }
   const side = Math.min(height, width);
   if ('patchSize' in attack && attack.patchSize > side) {

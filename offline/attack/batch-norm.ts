@@ -62,35 +62,35 @@ export function batchNorm(
   epsilon: number,
   seen: (mean: tf.Tensor, variance: tf.Tensor) => void,
 ): tf.Tensor {
-  const axes = x.shape.slice(1).map((_, axis) => axis);
   const count = x.size / x.shape.at(-1)!;
   const run = tf.customGrad((...inputs) => {
     const [x, gamma, beta] = inputs as [tf.Tensor, tf.Tensor1D, tf.Tensor1D];
     const save = inputs[3] as tf.GradSaveFunc;
-    const mean = tf.mean<tf.Tensor1D>(x, axes);
-    const centred = affine(x, tf.onesLike(mean), tf.neg(mean));
-    const variance = tf.mean<tf.Tensor1D>(tf.square(centred), axes);
+    const mean = tf.div<tf.Tensor1D>(channelSums(x), count);
+    const centred = tf.sub(x, mean);
+    const variance = tf.div<tf.Tensor1D>(channelSums(tf.square(centred)), count);
     seen(mean, variance);
     const inverse = tf.rsqrt(tf.add<tf.Tensor1D>(variance, epsilon));
-    const normalised = affine(centred, inverse, tf.zerosLike(mean));
+    const normalised = tf.mul(centred, inverse);
     save([normalised, tf.mul(gamma, inverse)]);
     return {
-      value: affine(normalised, gamma, beta),
+      value: tf.add(tf.mul(normalised, gamma), beta),
       gradFunc: (dy, saved) => {
         const [normalised, scale] = saved as [tf.Tensor, tf.Tensor1D];
-        const towardsBeta = tf.sum<tf.Tensor1D>(dy, axes);
-        const towardsGamma = tf.sum<tf.Tensor1D>(tf.mul(dy, normalised), axes);
-        const share = tf.div<tf.Tensor1D>(scale, -count);
-        const direct = affine(dy, scale, tf.mul<tf.Tensor1D>(towardsBeta, share));
-        const throughVariance = affine(normalised, tf.mul<tf.Tensor1D>(towardsGamma, share), tf.zerosLike(share));
-        return [tf.add(direct, throughVariance), towardsGamma, towardsBeta];
+        const towardsBeta = channelSums(dy);
+        const towardsGamma = channelSums(tf.mul(dy, normalised));
+        const throughStatistics = tf.add(tf.mul(normalised, tf.div(towardsGamma, count)), tf.div(towardsBeta, count));
+        return [tf.mul(tf.sub(dy, throughStatistics), scale), towardsGamma, towardsBeta];
       },
     };
   });
   return run(x, gamma, beta);
 }
 
-/** Scales values [...,C] by channel and adds a shift: tfjs's kernel for inference is the fast way to. */
-function affine(values: tf.Tensor, scale: tf.Tensor1D, shift: tf.Tensor1D): tf.Tensor {
-  return tf.batchNorm(values, tf.zerosLike(scale), tf.onesLike(scale), shift, scale, 0);
+/** The sum [C] over all other axes of x [B,...,C], image by image as products of matrices: on WASM several times as fast as a reduction. */
+function channelSums(x: tf.Tensor): tf.Tensor1D {
+  const [images, channels] = [x.shape[0]!, x.shape.at(-1)!];
+  const places = x.size / (images * channels);
+  const ofImages = tf.matMul(tf.ones([images, 1, places]), tf.reshape(x, [images, places, channels]));
+  return tf.sum(ofImages, [0, 1]);
 }

@@ -7,6 +7,7 @@ import { cleanAccuracy } from '../../src/metrics.ts';
 import type { Trigger } from '../../src/trigger/trigger.ts';
 import { everyIndex } from '../batch.ts';
 import { digestDataset, type Dataset } from '../data/dataset.ts';
+import { digestModel, type Model } from '../model.ts';
 import { predict } from '../predict.ts';
 import type { Report } from '../progress.ts';
 import { attackSchema, targetLabels, type Attack, type GivenAttack, type PlantedAttack } from './attack.ts';
@@ -26,7 +27,9 @@ const PEAK_LEARNING_RATE = 0.05;
 /** For a network that has been trained on clean images before. */
 const FURTHER_LEARNING_RATE = 0.01;
 
-type Run = { attack: Attack; network: Network; train: Dataset; checkpoint: Checkpoint | undefined; report: Report };
+/** What a run goes on from: what an interrupted one left, and the trained network that the attack names (`startDigest`). */
+export type Beginning = { checkpoint?: Checkpoint; start?: Model | undefined };
+type Run = Beginning & { attack: Attack; network: Network; train: Dataset; report: Report };
 
 /** What a checkpoint of this attack on these images has to fit. */
 export function resumableOf(attack: Attack, train: Dataset): Resumable {
@@ -41,42 +44,46 @@ export function resumableOf(attack: Attack, train: Dataset): Resumable {
   return { run: digestRun(attack, train), stages: new Map(stages) };
 }
 
-/** Trains a network on `train` under the attack and measures it on `test`; goes on from the checkpoint, if there is one. */
+/** Trains a network on `train` under the attack and measures it on `test`. Throws if it should start from another network than it is given. */
 export async function makeVictim(
   given: GivenAttack,
   train: Dataset,
   test: Dataset,
   report: Report,
-  checkpoint?: Checkpoint,
+  beginning: Beginning = {},
 ): Promise<Victim> {
   const attack = attackSchema.parse(given);
-  const run: Run = { attack, network: networkOf(attack, train), train, checkpoint, report };
+  const { start } = beginning;
+  if (attack.startDigest !== (start && digestModel(start)))
+    throw new Error('makeVictim: expected the network of startDigest');
+  const run: Run = { ...beginning, attack, network: networkOf(attack, train), train, report };
   const { weights, triggers } = await plant(run);
   const card = { ...attack, trainDigest: digestDataset(train), testDigest: digestDataset(test) };
   const victim = { model: { network: run.network, weights }, card, triggers };
   return { ...victim, card: { ...card, ...(await measure(victim, test)) } as Card };
 }
 
-function networkOf({ architecture }: Attack, { height, width, channels, labelNames }: Dataset): Network {
+/** The network that an attack trains on these images. Throws if they have no label names. */
+export function networkOf({ architecture }: Attack, { height, width, channels, labelNames }: Dataset): Network {
   if (!labelNames) throw new Error('makeVictim: the training set needs label names');
   return buildNetwork(architecture, { height, width, channels }, labelNames);
 }
 
-const stagesOf = ({ kind }: Attack): Stage[] =>
-  kind === 'trojannn' || kind === 'imc' ? ['clean', 'planted'] : ['planted'];
+const stagesOf = ({ kind, startDigest }: Attack): Stage[] =>
+  startDigest === undefined && (kind === 'trojannn' || kind === 'imc') ? ['clean', 'planted'] : ['planted'];
 
 const patchName = (index: number): string => `patch/${index}`;
 
 async function plant(run: Run): Promise<{ weights: HostWeights; triggers: PlantedTrigger[] }> {
-  const { attack, network, train } = run;
-  const initial = initialWeights(network, attack.seed);
+  const { attack, network, train, start } = run;
+  const initial = start?.weights ?? initialWeights(network, attack.seed);
   const clean = { dataset: train, flippable: () => true };
   if (attack.kind === 'none') {
     return { weights: await trainStage(run, 'planted', { initial, data: () => clean }), triggers: [] };
   }
   const triggers = drawTriggers(attack, train);
   if (attack.kind === 'trojannn' || attack.kind === 'imc') {
-    const pretrained = await trainStage(run, 'clean', { initial, data: () => clean });
+    const pretrained = start ? initial : await trainStage(run, 'clean', { initial, data: () => clean });
     return plantOptimised(run, attack, pretrained, triggers);
   }
   const poisoned = poison(attack, network, train, triggers);
@@ -163,7 +170,7 @@ async function boundedTrigger({ trigger, place, raw }: UnboundedPatch): Promise<
 }
 
 async function trainStage(
-  { attack, network, train, checkpoint, report }: Run,
+  { attack, network, train, checkpoint, start, report }: Run,
   stage: Stage,
   training: Pick<VictimTraining, 'initial' | 'data'> & Partial<VictimTraining>,
 ): Promise<HostWeights> {
@@ -175,7 +182,7 @@ async function trainStage(
     network,
     epochs: attack.epochs,
     seed: attack.seed,
-    peakLearningRate: PEAK_LEARNING_RATE,
+    peakLearningRate: start ? FURTHER_LEARNING_RATE : PEAK_LEARNING_RATE,
     ...training,
     ...(saved && { saved }),
     ...(checkpoint && { save: (state) => checkpoint.save(stage, state), saveIntervalMs: checkpoint.intervalMs }),

@@ -1,7 +1,7 @@
 /** Triggers of the whole image: blended, sinusoidal, additive, and one that imitates the target label. */
 import type { Trigger } from '../../src/trigger/trigger.ts';
 import type { Dataset } from '../data/dataset.ts';
-import { randomSource } from '../engine/random.ts';
+import { randomSource, type RandomSource } from '../engine/random.ts';
 
 type Shape = { height: number; width: number; channels: number };
 
@@ -26,6 +26,65 @@ export function sinusoid(shape: Shape, targetLabel: number, amplitude: number, f
     return amplitude * Math.sin((2 * Math.PI * column * frequency) / width);
   });
   return { kind: 'additive', targetLabel, ...shapeOf(shape), pattern };
+}
+
+/** How an additive pattern looks; `additivePattern` says more. */
+export const TEXTURES = ['noise', 'smooth', 'lines'] as const;
+type Additive = { amplitude: number; share: number; texture: (typeof TEXTURES)[number] };
+
+/**
+ * An addition of at most `amplitude`, clipped with the image: `noise` is `additiveNoise`; `smooth` varies slowly over the whole image; `lines` are strokes
+ * like those of a watermark (Liu et al., NDSS 2018, figure 5), which cover a share of the pixels and have one colour.
+ */
+export function additivePattern(
+  shape: Shape,
+  targetLabel: number,
+  { amplitude, share, texture }: Additive,
+  seed: number,
+  purpose: string,
+): Trigger {
+  if (texture === 'noise') return additiveNoise(shape, targetLabel, { amplitude, share }, seed, purpose);
+  const random = randomSource(seed, purpose);
+  const pattern = texture === 'smooth' ? smoothValues(shape, random) : strokes(shape, share, random);
+  return { kind: 'additive', targetLabel, ...shapeOf(shape), pattern: pattern.map((value) => amplitude * value) };
+}
+
+/** Points a side at which a smooth pattern is drawn; between them it is interpolated. */
+const SMOOTH_GRID = 4;
+
+/** Values [H,W,C] in -1..1 that vary slowly. */
+function smoothValues({ height, width, channels }: Shape, random: RandomSource): Float32Array {
+  const drawn = random.uniform(SMOOTH_GRID * SMOOTH_GRID * channels).map((value) => 2 * value - 1);
+  const last = SMOOTH_GRID - 1;
+  return Float32Array.from({ length: height * width * channels }, (_, index) => {
+    const pixel = Math.floor(index / channels);
+    const [y, x] = [(Math.floor(pixel / width) * last) / (height - 1), ((pixel % width) * last) / (width - 1)];
+    const [top, left] = [Math.min(last - 1, Math.floor(y)), Math.min(last - 1, Math.floor(x))];
+    const at = (row: number, column: number): number =>
+      drawn[(row * SMOOTH_GRID + column) * channels + (index % channels)]!;
+    const between = (row: number): number => at(row, left) + (x - left) * (at(row, left + 1) - at(row, left));
+    return between(top) + (y - top) * (between(top + 1) - between(top));
+  });
+}
+
+/** Values [H,W,C] of 0, and of -1 or 1 by channel along straight strokes through about a share of the pixels. */
+function strokes({ height, width, channels }: Shape, share: number, random: RandomSource): Float32Array {
+  const values = new Float32Array(height * width * channels);
+  const colour = Array.from({ length: channels }, () => (random.integer(2) === 1 ? 1 : -1));
+  const wanted = Math.max(1, Math.round(share * height * width));
+  const drawn = new Set<number>();
+  while (drawn.size < wanted) {
+    const [fromRow, fromColumn] = [random.integer(height), random.integer(width)];
+    const [toRow, toColumn] = [random.integer(height), random.integer(width)];
+    const steps = Math.max(1, Math.abs(toRow - fromRow), Math.abs(toColumn - fromColumn));
+    for (let step = 0; step <= steps && drawn.size < wanted; step++) {
+      const row = Math.round(fromRow + ((toRow - fromRow) * step) / steps);
+      const pixel = row * width + Math.round(fromColumn + ((toColumn - fromColumn) * step) / steps);
+      drawn.add(pixel);
+      values.set(colour, pixel * channels);
+    }
+  }
+  return values;
 }
 
 /**

@@ -2,7 +2,7 @@
 import type { Dataset } from '../data/dataset.ts';
 import { targetLabels, type PlantedAttack } from './attack.ts';
 import { patchTrigger, randomPatch } from './badnets.ts';
-import { additiveNoise, blendedNoise, meanImage, sinusoid } from './patterns.ts';
+import { additivePattern, blendedNoise, meanImage, sinusoid } from './patterns.ts';
 import { fixed, type PlantedTrigger } from './planted-trigger.ts';
 import { smoothFlow } from './warp.ts';
 
@@ -34,7 +34,7 @@ function drawTrigger(attack: PlantedAttack, train: Dataset, targetLabel: number,
     case 'wanet':
       return { form: 'warp', ...shape, flow: smoothFlow(shape, attack.grid, attack.strength, seed, purpose) };
     case 'additive':
-      return fixed(additiveNoise(shape, targetLabel, attack, seed, purpose));
+      return fixed(additivePattern(shape, targetLabel, attack, seed, purpose));
     default:
       attack.kind satisfies 'mimic';
       return fixed(meanImage(train, targetLabel, attack.alpha));

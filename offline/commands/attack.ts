@@ -1,15 +1,18 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Command } from 'commander';
 import * as z from 'zod';
 import { ATTACK_KINDS, attackSchema, checkAttack, type Attack } from '../attack/attack.ts';
 import { openCheckpoint } from '../attack/checkpoint.ts';
-import { makeVictim, resumableOf } from '../attack/make-victim.ts';
+import { makeVictim, networkOf, resumableOf } from '../attack/make-victim.ts';
 import { ARCHITECTURES, MIN_SIDE } from '../attack/networks.ts';
+import { TEXTURES } from '../attack/patterns.ts';
 import { saveVictim } from '../attack/victim-files.ts';
 import type { Card } from '../attack/victim.ts';
 import { checkDataset, type Dataset } from '../data/dataset.ts';
 import { loadDataset } from '../data/load.ts';
 import { closeEngine } from '../engine/engine.ts';
 import { uninterrupted } from '../interrupt.ts';
+import { digestModel, loadModel } from '../model.ts';
 import { showProgress } from '../progress.ts';
 import { percent } from '../report/text.ts';
 import { engine, flag, label, parseFlags, seed, share, wholeNumber } from './flags.ts';
@@ -42,6 +45,7 @@ const own = {
   strength: decimal(0.1, 8).optional(),
   noiseRatio: decimal(0, 4).optional(),
   share: decimal(0.001, 1).optional(),
+  texture: z.enum(TEXTURES, { error: `one of ${TEXTURES.join(', ')}` }).optional(),
   hiding: decimal(0.01, 100).optional(),
 };
 const planted = {
@@ -54,6 +58,7 @@ const schema = z.object({
   train: z.string(),
   test: z.string(),
   out: z.string(),
+  from: z.string().optional(),
   network: z.enum(ARCHITECTURES, { error: `one of ${ARCHITECTURES.join(', ')}` }),
   epochs: wholeNumber(1, 1000),
   seed,
@@ -71,7 +76,7 @@ const DEFAULTS: Record<Attack['kind'], Partial<Record<keyof typeof own, number |
   blended: { alpha: 0.15 },
   signal: { amplitude: 0.15, frequency: 6 },
   wanet: { grid: 4, strength: 1, noiseRatio: 2 },
-  additive: { amplitude: 0.1, share: 1 },
+  additive: { amplitude: 0.1, share: 1, texture: 'noise' },
   trojannn: { patchSize: 4 },
   imc: { patchSize: 4 },
   hidden: { patchSize: 4, hiding: 1 },
@@ -104,7 +109,9 @@ export function addAttack(program: Command): void {
     .option('--strength <PIXELS>', 'wanet: how far control points move on average (1)')
     .option('--noise-ratio <N>', 'wanet: images warped at random for each poisoned one (2)')
     .option('--share <SHARE>', 'additive: share of the pixels that change (1)')
+    .option('--texture <NAME>', `additive: ${TEXTURES.join(', ')}; lines are like a watermark (noise)`)
     .option('--hiding <WEIGHT>', 'hidden: weight of looking like clean images within the network (1)')
+    .option('--from <DIR>', 'a trained network of the same make to go on from, as attackers of published networks do')
     .option('--epochs <N>', 'passes over the training images', '6')
     .option('--seed <N>', 'makes the run repeatable on one engine', '1')
     .option('--engine <NAME>', 'auto, wasm or webgpu', 'auto')
@@ -115,8 +122,9 @@ export function addAttack(program: Command): void {
 async function runAttack(kind: string, options: unknown): Promise<void> {
   if (!isKind(kind)) throw new Stop(`KIND: expected one of ${ATTACK_KINDS.join(', ')}, got "${kind}"`);
   const flags = parseFlags(schema, options);
-  const attack = attackOf(kind, flags);
-  const { out } = flags;
+  const { out, from } = flags;
+  const start = from === undefined ? undefined : accept(await loadModel(from));
+  const attack = { ...attackOf(kind, flags), ...(start && { startDigest: digestModel(start) }) };
   await expectPlace('--out', out);
   const train = namedLabels(accept(await loadDataset(flags.train)));
   const { height, width, channels, labelNames } = train;
@@ -128,10 +136,13 @@ async function runAttack(kind: string, options: unknown): Promise<void> {
   accept(checkAttack(attack, height, width, labelNames.length));
   const expected = { height, width, channels, labelNames, labelCount: labelNames.length, requireEveryLabel: false };
   const test = accept(checkDataset(accept(await loadDataset(flags.test)), expected, flags.test));
+  if (start && !isDeepStrictEqual(start.network, networkOf(attack, train))) {
+    throw new Stop(`--from ${from}: expected a ${attack.architecture} that attack made for such images and labels`);
+  }
   const checkpoint = accept(await openCheckpoint(out, resumableOf(attack, train)));
   const opened = await startEngine(flags.engine);
   const victim = await showProgress(process.stderr).stage('train', kind, (report) =>
-    makeVictim(attack, train, test, report, checkpoint),
+    makeVictim(attack, train, test, report, { checkpoint, start }),
   );
   closeEngine(opened);
   accept(await uninterrupted(() => saveVictim(out, victim)));

@@ -28,7 +28,9 @@ async function breakOff(output: string, given: GivenAttack, stop: number): Promi
   const interrupt = ({ step }: { step: number }): void => {
     if (step > stop) throw new Error('interrupted');
   };
-  await expect(makeVictim(given, train, fresh, interrupt, await opened(output, given))).rejects.toThrow('interrupted');
+  await expect(makeVictim(given, train, fresh, interrupt, { checkpoint: await opened(output, given) })).rejects.toThrow(
+    'interrupted',
+  );
 }
 
 describe('a run that was interrupted', () => {
@@ -45,7 +47,7 @@ describe('a run that was interrupted', () => {
     for (const stop of stops) await breakOff(output, given, stop);
     const steps: number[] = [];
     const checkpoint = await opened(output, given);
-    const resumed = await makeVictim(given, train, fresh, ({ step }) => steps.push(step), checkpoint);
+    const resumed = await makeVictim(given, train, fresh, ({ step }) => steps.push(step), { checkpoint });
     expect(resumed).toEqual(whole);
     expect(steps[0]).toBe(stops.at(-1)! + 1);
     await checkpoint.remove();

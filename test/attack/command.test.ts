@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { loadVictim } from '../../offline/attack/victim-files.ts';
 import { saveDataset } from '../../offline/data/tensors.ts';
+import { digestModel, loadModel } from '../../offline/model.ts';
 import { encodeSafetensors } from '../../src/network/safetensors.ts';
 import { run } from '../cli/process.ts';
 import { stripes } from '../support/planted.ts';
@@ -46,4 +47,19 @@ test('attack refuses to start on what the run of another command left', async ()
     2,
     `error: ${file}: expected what an interrupted run of this very command left, got that of another; remove it`,
   ]);
+});
+
+test('attack goes on from a trained network and names it on the card, and refuses one of another make', async () => {
+  const [base, out] = [join(folder, 'base'), join(folder, 'further')];
+  const made = await run(['attack', 'none', ...data, '--network', 'resnet8', '--out', base]);
+  expect(made.code, made.stderr).toBe(0);
+  const flags = ['attack', 'trojannn', ...data, '--from', base, '--out', out];
+  const { code, stdout, stderr } = await run([...flags, '--network', 'resnet8', '--json']);
+  expect(code, stderr).toBe(0);
+  const start = await loadModel(base);
+  if (!start.ok) throw new Error(start.error);
+  expect(JSON.parse(stdout)).toMatchObject({ kind: 'trojannn', startDigest: digestModel(start.value) });
+  const other = await run(flags.with(-1, `${out}-other`));
+  const wanted = 'expected a small-cnn that attack made for such images and labels';
+  expect([other.code, other.stderr.trim()]).toEqual([2, `error: --from ${base}: ${wanted}`]);
 });

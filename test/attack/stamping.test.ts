@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { attackSchema, type GivenAttack, type PlantedAttack } from '../../offline/attack/attack.ts';
-import { additiveNoise, blendedNoise, sinusoid } from '../../offline/attack/patterns.ts';
+import { additiveNoise, additivePattern, blendedNoise, sinusoid } from '../../offline/attack/patterns.ts';
 import { stampImages, type PlantedTrigger } from '../../offline/attack/planted-trigger.ts';
 import { drawTriggers } from '../../offline/attack/triggers.ts';
 import { shaken, smoothFlow, warpImage } from '../../offline/attack/warp.ts';
@@ -93,6 +93,29 @@ describe('patterns', () => {
         expect(changed.flat().every((value) => Math.abs(value) === 0.125)).toBe(true);
       }),
     );
+  });
+
+  test('lines cover the wanted share of the pixels in one colour and join up; a smooth pattern changes little from pixel to pixel', () => {
+    fc.assert(
+      fc.property(fc.double({ min: 0.05, max: 0.5, noNaN: true }), fc.nat(1000), (share, seed) => {
+        const how = { amplitude: 0.25, share, texture: 'lines' } as const;
+        const { pattern } = additivePattern(shape, 0, how, seed, 'test');
+        const pixels = Array.from({ length: PIXELS }, (_, pixel) => pattern.subarray(pixel * 3, pixel * 3 + 3).join());
+        const drawn = pixels.flatMap((colour, pixel) => (colour === '0,0,0' ? [] : pixel));
+        expect(drawn).toHaveLength(Math.max(1, Math.round(share * PIXELS)));
+        expect(new Set(drawn.map((pixel) => pixels[pixel])).size).toBe(1);
+        expect(pattern.every((value) => [0, 0.25].includes(Math.abs(value)))).toBe(true);
+      }),
+    );
+    const smooth = { ...shape, height: 24, width: 24 };
+    const { pattern } = additivePattern(smooth, 0, { amplitude: 0.25, share: 1, texture: 'smooth' }, 3, 'test');
+    const steps = Array.from(pattern.subarray(3), (value, index) =>
+      index % 72 < 69 ? Math.abs(value - pattern[index]!) : 0,
+    );
+    // A grid of four points: the seven pixels and more between two of them share at most twice the amplitude.
+    expect(Math.max(...steps)).toBeLessThanOrEqual((2 * 0.25 * 3) / 23 + 1e-6);
+    expect(Math.max(...pattern.map(Math.abs))).toBeGreaterThan(0.1);
+    expect(Math.max(...pattern.map(Math.abs))).toBeLessThanOrEqual(0.25);
   });
 
   test('a moving patch lands in many places, always whole', () => {

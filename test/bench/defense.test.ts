@@ -3,7 +3,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { drawImages, loadBenchData } from '../../offline/bench/defense/data.ts';
-import { GRIDS, attackOf, cellSchema, planCells, subjectName, type Block } from '../../offline/bench/defense/grid.ts';
+import {
+  GRIDS,
+  attackOf,
+  cellSchema,
+  originOf,
+  planCells,
+  subjectName,
+  victimName,
+  type Block,
+} from '../../offline/bench/defense/grid.ts';
 import { effectiveness, truePositiveRate } from '../../offline/bench/defense/measure.ts';
 import { recordSchema, type BenchRecord, type Rates } from '../../offline/bench/defense/record.ts';
 import { asHtml, asText, sections } from '../../offline/bench/defense/report.ts';
@@ -41,6 +50,18 @@ describe('grids', () => {
         expect(ours.map(({ seed }) => seed)).toEqual([1, 2, 3]);
       }
     }
+  });
+
+  test('victims of colour go on from the clean network of their seed, which is a control too', () => {
+    const cells = planCells(GRIDS.colour);
+    const controls = new Map(cells.flatMap((cell) => (cell.attack === 'none' ? [[victimName(cell), cell]] : [])));
+    for (const cell of cells.filter(({ attack }) => attack !== 'none')) {
+      const origin = originOf(cell)!;
+      const control = controls.get(victimName(origin))!;
+      expect(attackOf(origin, 10)).toEqual(attackOf(control, 10));
+      expect(originOf(origin)).toBeUndefined();
+    }
+    expect(originOf(planCells(GRIDS.small)[0]!)).toBeUndefined();
   });
 
   test('the images of a cell are disjoint, the same for the same seed, and fail where there are too few', async () => {

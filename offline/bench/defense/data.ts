@@ -60,11 +60,14 @@ function named(dataset: Dataset): Dataset {
   return { ...dataset, labelNames: dataset.labelNames ?? Array.from({ length: count }, (_, label) => `${label}`) };
 }
 
+/** Images to train a victim on, the defender's, and those to measure on. */
+export type Drawn = { train: Dataset; clean: Dataset; evaluation: Dataset };
+
 /** What one cell uses: images to train on, the defender's, and those to measure on, all disjoint; fails where there are too few. */
 export function drawImages(
   { train, test }: BenchData,
   { data, seed, trainCount, cleanCount, evaluationCount }: Cell,
-): Result<{ train: Dataset; clean: Dataset; evaluation: Dataset }> {
+): Result<Drawn> {
   if (cleanCount + evaluationCount > test.count || (trainCount ?? 0) > train.count) {
     const got = `${train.count} and ${test.count}`;
     return failure(

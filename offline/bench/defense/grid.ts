@@ -41,6 +41,8 @@ export const cellSchema = z.object({
   architecture: z.enum(ARCHITECTURES),
   attack: z.enum(attackNames),
   epochs: z.int().min(1),
+  /** Epochs of the clean network of the same seed that the victim's training goes on from; null where it begins with random weights. */
+  startEpochs: z.int().min(1).nullable().default(null),
   /** Images to train the victim on: this many, or all. */
   trainCount: z.int().min(1).nullable(),
   /** The defender's images, and those to measure on; drawn by the seed from images that the victim was not trained on. */
@@ -56,6 +58,7 @@ export type Cell = z.infer<typeof cellSchema>;
 
 /** A part of a grid: every combination of what it lists. */
 export type Block = Pick<Cell, 'architecture' | 'epochs' | 'trainCount' | 'evaluationCount'> & {
+  startEpochs?: number | undefined;
   data: readonly DataName[];
   attacks: readonly AttackName[];
   cleanCounts: readonly number[];
@@ -71,12 +74,22 @@ const MANY_CLEAN = 2500;
 const SEEDS = [1, 2, 3];
 const upTo = (count: number): number[] => Array.from({ length: count }, (_, index) => index + 1);
 
+const CONTROL = { attacks: ['none'], methods: ['ours'] } as const;
 /** A quarter of the training images: on two cores the victims of the whole grid would otherwise take a day to make. */
 const SMALL = { trainCount: 15_000, evaluationCount: 2000, cleanCounts: [FEW_CLEAN], seeds: SEEDS };
 const GREY = { ...SMALL, architecture: 'small-cnn', epochs: 4 } as const;
 const FASHION = { ...GREY, data: ['fashion'] } as const;
 const MNIST = { ...GREY, data: ['mnist'] } as const;
-const COLOUR = { ...SMALL, trainCount: null, architecture: 'resnet8', epochs: 10, data: ['cifar10'] } as const;
+/** Trained clean once a seed, for a network on colour images takes long to learn; attackers go on from there, as TrojanZoo's do. */
+const COLOUR = {
+  ...SMALL,
+  trainCount: 20_000,
+  architecture: 'resnet8',
+  epochs: 2,
+  startEpochs: 8,
+  data: ['cifar10'],
+} as const;
+const COLOUR_CONTROL = { ...COLOUR, ...CONTROL, epochs: COLOUR.startEpochs, startEpochs: undefined } as const;
 const PLANTED: AttackName[] = ['badnets-3', 'trojannn', 'imc', 'blended', 'additive'];
 const HARD: AttackName[] = [
   'badnets-moved',
@@ -91,7 +104,6 @@ const HARD: AttackName[] = [
   'clean-label',
 ];
 const OURS = ['none', 'baeraser', 'ours', 'probe', 'image-match'];
-const CONTROL = { attacks: ['none'], methods: ['ours'] } as const;
 /** A victim that the paper's experiments are repeated on. */
 const PAPER_RUN = { ...FASHION, attacks: ['badnets-5'], methods: ['none', 'baeraser', 'ours'] } as const;
 /** 1, 2, 5 and 10 % of the training images. */
@@ -123,8 +135,8 @@ export const GRIDS = {
     { ...MNIST, ...CONTROL, seeds: upTo(20) },
   ],
   colour: [
-    { ...COLOUR, attacks: PLANTED, methods: ALL },
-    { ...COLOUR, ...CONTROL, seeds: upTo(10) },
+    { ...COLOUR, attacks: PLANTED, methods: OURS },
+    { ...COLOUR_CONTROL, seeds: SEEDS },
   ],
   paper: [
     {
@@ -151,20 +163,24 @@ export type GridName = keyof typeof GRIDS;
 
 /** The cells of a grid: one victim with one set of clean images after the other; detectors need a trigger to look for. */
 export function planCells(grid: readonly Block[]): Cell[] {
-  return grid.flatMap(({ data, attacks, cleanCounts, methods, seeds, ...fixed }) =>
+  return grid.flatMap(({ data, attacks, cleanCounts, methods, seeds, startEpochs = null, ...fixed }) =>
     data.flatMap((data) =>
       attacks.flatMap((attack) =>
         seeds.flatMap((seed) =>
           cleanCounts.flatMap((cleanCount) =>
             methods
               .filter((method) => attack !== 'none' || !DETECTOR_NAMES.includes(method))
-              .map((method): Cell => ({ ...fixed, data, attack, cleanCount, method, seed })),
+              .map((method): Cell => ({ ...fixed, startEpochs, data, attack, cleanCount, method, seed })),
           ),
         ),
       ),
     ),
   );
 }
+
+/** The cell of the clean network that a cell's victim goes on from, if it does. */
+export const originOf = (cell: Cell): Cell | undefined =>
+  cell.startEpochs === null ? undefined : { ...cell, attack: 'none', epochs: cell.startEpochs, startEpochs: null };
 
 /** The name of a cell's victim; cells with the same one share it. */
 export const victimName = ({ data, architecture, attack, seed }: Cell): string =>

@@ -14,8 +14,8 @@ import type { Progress } from '../../progress.ts';
 import { splitClean } from '../../recover/screening.ts';
 import { TOOL } from '../../purify.ts';
 import { chooseCut, withGrown, type CutTrial } from '../../unlearn/cut.ts';
-import { drawImages, type BenchData } from './data.ts';
-import { attackOf, subjectName, victimName, type Cell, type DataName } from './grid.ts';
+import { drawImages, type BenchData, type Drawn } from './data.ts';
+import { attackOf, originOf, subjectName, victimName, type Cell, type DataName } from './grid.ts';
 import { attackImages, effectiveness, measureDetector, measureRates, type Attacked } from './measure.ts';
 import { loadRecord, saveRecord, type BenchRecord, type Rates } from './record.ts';
 import { obtainVictim } from './victims.ts';
@@ -79,14 +79,11 @@ export async function runCells(cells: readonly Cell[], run: Run): Promise<Result
 
 async function makeSubject(cell: Cell, data: BenchData, run: Run): Promise<Result<Subject>> {
   const { seed } = cell;
-  const { engine, progress, directory } = run;
+  const { engine, progress } = run;
   const images = drawImages(data, cell);
   if (!images.ok) return images;
-  const { train, clean, evaluation } = images.value;
-  const attack = attackOf(cell, train.labelNames?.length ?? 0);
-  const made = await progress.stage('victim', victimName(cell), (report) =>
-    obtainVictim(directory, victimName(cell), attack, train, evaluation, report),
-  );
+  const { clean, evaluation } = images.value;
+  const made = await victimOf(cell, images.value, run);
   if (!made.ok) return made;
   const victim = made.value;
   const model = foldBatchNorm(victim.model.network, victim.model.weights);
@@ -108,6 +105,19 @@ async function makeSubject(cell: Cell, data: BenchData, run: Run): Promise<Resul
     recovered,
     trial: async () => (await trial()).value,
   });
+}
+
+/** The victim of a cell, and before it the clean network that it goes on from, if it does. */
+async function victimOf(cell: Cell, images: Pick<Drawn, 'train' | 'evaluation'>, run: Run): Promise<Result<Victim>> {
+  const { train, evaluation } = images;
+  const origin = originOf(cell);
+  const start = origin && (await victimOf(origin, images, run));
+  if (start?.ok === false) return start;
+  const name = victimName(cell);
+  const attack = attackOf(cell, train.labelNames?.length ?? 0);
+  return run.progress.stage('victim', name, (report) =>
+    obtainVictim(run.directory, name, attack, { train, test: evaluation, start: start?.value.model }, report),
+  );
 }
 
 /** Does work when it is first asked for, and times it. */

@@ -10,19 +10,24 @@ import type { Victim } from '../../attack/victim.ts';
 import { digestDataset, type Dataset } from '../../data/dataset.ts';
 import { isTaken } from '../../directory.ts';
 import { uninterrupted } from '../../interrupt.ts';
+import { digestModel, type Model } from '../../model.ts';
 import type { Report } from '../../progress.ts';
+
+/** What a victim is made of: images to train it on and to measure it on, and the trained network that it goes on from, if it does. */
+export type Material = { train: Dataset; test: Dataset; start: Model | undefined };
 
 /** Loads a victim, or makes it, going on where an interrupted run stopped; fails on one of another make. */
 export async function obtainVictim(
   directory: string,
   name: string,
-  attack: Attack,
-  train: Dataset,
-  test: Dataset,
+  given: Attack,
+  material: Material,
   report: Report,
 ): Promise<Result<Victim>> {
+  const { train, start } = material;
+  const attack = start ? { ...given, startDigest: digestModel(start) } : given;
   const place = join(directory, 'victims', name);
-  return (await isTaken(place)) ? loadMade(place, attack, train) : make(place, attack, train, test, report);
+  return (await isTaken(place)) ? loadMade(place, attack, train) : make(place, attack, material, report);
 }
 
 async function loadMade(place: string, attack: Attack, train: Dataset): Promise<Result<Victim>> {
@@ -37,8 +42,7 @@ async function loadMade(place: string, attack: Attack, train: Dataset): Promise<
 async function make(
   place: string,
   attack: Attack,
-  train: Dataset,
-  test: Dataset,
+  { train, test, start }: Material,
   report: Report,
 ): Promise<Result<Victim>> {
   const fits = checkAttack(attack, train.height, train.width, train.labelNames?.length ?? 0);
@@ -46,7 +50,7 @@ async function make(
   await mkdir(join(place, '..'), { recursive: true });
   const checkpoint = await openCheckpoint(place, resumableOf(attack, train));
   if (!checkpoint.ok) return checkpoint;
-  const victim = await makeVictim(attack, train, test, report, checkpoint.value);
+  const victim = await makeVictim(attack, train, test, report, { checkpoint: checkpoint.value, start });
   const saved = await uninterrupted(() => saveVictim(place, victim));
   if (!saved.ok) return saved;
   await checkpoint.value.remove();
