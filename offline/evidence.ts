@@ -28,7 +28,7 @@ export function tellEvidence(pool: readonly Measured[], weighed: Weighed): strin
 }
 
 const tellAdvantage = (advantage: number): string =>
-  `At one norm its triggers carry images ${advantage.toFixed(1)} times as far as those of the median other label (a backdoor from ${PLANTED_ADVANTAGE} on). A reference network trained on the clean images alone explains too little here to go by.`;
+  `By how small its triggers are and how far they carry images at one norm it stands out from the other labels by ${advantage.toFixed(1)} spreads (a backdoor from ${PLANTED_ADVANTAGE} on). A reference network trained on the clean images alone explains too little here to go by.`;
 
 function tellShares(weighed: Weighed): string[] {
   const { conviction, resemblance, transfer } = weighed;

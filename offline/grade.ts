@@ -46,16 +46,16 @@ export const OUTLIER_INDEX = 1;
 /** From here on a foreign trigger was planted whatever it resembles. */
 export const FAR_OUTLIER_INDEX = 3;
 /**
- * The advantage from which on a label is a backdoor where the reference explains little. The most of ten labels is 1.1 in a clean small VGG of the
- * project's own with 2,500 images, 1.2 with 500; that of the planted label is 1.7 to 2.8 in four victims.
+ * The advantage, in spreads, from which on a label is a backdoor where the reference explains little. That of planted labels is 2.0 to 5.0 in networks on CIFAR-10
+ * of the project's own, the most of natural ones 1.7, in clean networks 1.4.
  */
-export const PLANTED_ADVANTAGE = 1.4;
+export const PLANTED_ADVANTAGE = 1.85;
 /**
  * The share of the most convincing label's conviction that another label needs to be a backdoor too. What was planted convinces alike wherever it was
  * planted; in a network whose logits grow far beyond those of clean images, natural triggers convince too, but much less.
  */
 const SHARE_OF_STRONGEST = 1 / 3;
-/** The same for advantages: beside planted labels of 2.8 and 6.9 natural ones had 1.3 and 1.6. */
+/** The same for advantages: beside planted labels natural ones have up to 0.6 times as much, and most have far less. */
 const SHARE_OF_ADVANTAGE = 1 / 2;
 
 /** Conviction beyond what resemblance and transfer explain. */

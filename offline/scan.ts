@@ -45,7 +45,7 @@ export type Finding = {
   anomalyIndex: number;
   /** How many times fainter its dense trigger is than that of the median other label. */
   faintness: number;
-  /** How many times as far its triggers carry images as those of the median other label (recover/advantage.ts); null where it was not asked. */
+  /** How many spreads the label stands out from the others by the size and the conviction of its triggers (recover/advantage.ts); null where it was not asked. */
   advantage: number | null;
   /** Sentences with figures, for people. */
   evidence: string[];
@@ -59,6 +59,8 @@ export type LabelScreening = { form: TriggerForm; norms: number[]; anomalyIndice
 export type Scan = {
   findings: Finding[];
   screenings: LabelScreening[];
+  /** The faintest dense trigger of every label. */
+  dense: Trigger[];
   /** What this scan could not rule out, in sentences. */
   limits: string[];
 };
@@ -98,7 +100,10 @@ export async function investigate(
   const names = [...pools.keys()].map((label) => victim.network.labelNames[label]).join(', ');
   const strengthened = await progress.stage('strengthen', names, (report) => strengthenPools(recovery, pools, report));
   const findings = await gradeSuspects(recovery, survey, pools, strengthened);
-  return { scan: { findings, screenings: survey.summaries, limits: LIMITS }, victim, recovery };
+  const dense = survey.screenings.flatMap(({ form, labels }) =>
+    form === 'dense' ? labels.map(({ trigger }) => trigger) : [],
+  );
+  return { scan: { findings, screenings: survey.summaries, dense, limits: LIMITS }, victim, recovery };
 }
 
 /** What is known of every label; `small` are the screenings for triggers of small norm, `advantages` is null where the reference explains what is natural. */
@@ -127,7 +132,9 @@ async function surveyLabels(recovery: Recovery, progress: Progress): Promise<Sur
   );
   const advantages = isInformed(usual)
     ? null
-    : await progress.stage('strengthen', `${all}, to one norm`, (report) => labelAdvantages(recovery, small, report));
+    : await progress.stage('strengthen', `${all}, to one norm`, (report) =>
+        labelAdvantages(recovery, screenings, report),
+      );
   const summaries = screenings.map(summarize);
   return { screenings, small, summaries, reference, faint: faintLabels(summaries), advantages };
 }

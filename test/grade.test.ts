@@ -164,19 +164,19 @@ test('beside a much more convincing label a weaker one is no backdoor, beside an
 
 test('where the reference explains little, a label is a backdoor by its advantage over the others, and one far behind another planted one is not', () => {
   const graded = (advantages: [number, number][]) => [...gradeByAdvantage(new Map(advantages))];
-  expect(graded([[3, 1.39]])).toEqual([[3, 'natural shortcut']]);
-  expect(graded([[3, 1.4]])).toEqual([[3, 'backdoor']]);
+  expect(graded([[3, 1.84]])).toEqual([[3, 'natural shortcut']]);
+  expect(graded([[3, 1.85]])).toEqual([[3, 'backdoor']]);
   expect(
     graded([
-      [3, 3],
-      [5, 1.6],
+      [3, 4],
+      [5, 2.1],
       [7, 1],
     ]).map(([, grade]) => grade),
   ).toEqual(['backdoor', 'backdoor', 'natural shortcut']);
   expect(
     graded([
-      [3, 3],
-      [5, 1.4],
+      [3, 4],
+      [5, 1.9],
     ]).map(([, grade]) => grade),
   ).toEqual(['backdoor', 'natural shortcut']);
   expect(graded([])).toEqual([]);

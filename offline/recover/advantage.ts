@@ -1,12 +1,15 @@
 /**
- * Advantage: how far a label's triggers carry images, beside those of the other labels at the same norm.
+ * Advantage: how far a label stands out from the others of its network, by how small a trigger it needs and by how far triggers of one norm carry images to it.
  *
  * The smallest trigger that works need not be a part of what was planted: where a network is easily led astray, natural triggers of every label are as small.
  * But a planted trigger was trained to convince, and the more of it there is, the more it does. So triggers of all labels are strengthened to
  * one norm, well beyond the smallest; from there a planted one outgrows the natural ones. Neural Cleanse (IEEE S&P 2019) compares norms at one success rate;
- * this compares conviction (conviction.ts) at one norm.
+ * this compares conviction (conviction.ts) at one norm as well. Both are counted in spreads of the network's own labels: in one network natural triggers differ
+ * by a tenth, in another twofold. Of the five indices (the norm in three forms, the conviction in two; dense triggers are not strengthened) the mean is taken, for
+ * chance seldom favours a label in all.
  */
 import { dispose } from '@tensorflow/tfjs-core';
+import { anomalyIndex } from '../../src/trigger/anomaly.ts';
 import { triggerNorm, type Trigger } from '../../src/trigger/trigger.ts';
 import { toDevice } from '../../src/network/forward.ts';
 import { everyIndex, indicesWithout, spread } from '../batch.ts';
@@ -26,12 +29,11 @@ const STEPS = 100;
 /** Enough for a median, and few enough to cost seconds. */
 const IMAGES_MEASURED = 128;
 /** What counts as the conviction of labels that triggers of this norm do not reach. */
-const LEAST_USUAL = 0.05;
+const LEAST = 0.05;
 const STRENGTHEN = new URL('./strengthen.ts', import.meta.url);
 
 /**
- * How many times as far a label's trigger carries the median image as that of the median other label, both of the same norm: the least over
- * the forms. Labels that were eliminated early have none.
+ * How many spreads each label stands out, the mean over norms and convictions. Labels that were eliminated early have no advantage.
  */
 export async function labelAdvantages(
   recovery: Recovery,
@@ -39,32 +41,37 @@ export async function labelAdvantages(
   report: Report,
 ): Promise<Map<number, number>> {
   const { network, weights, split, seed, engine } = recovery;
-  const jobs = screenings.flatMap(({ labels }) => {
-    const compared = labels.length > FIRST.above ? smallest(labels) : labels;
-    const norm = COMMON_NORM * upperMedian(compared.map((item) => item.norm))!;
-    return chunks(compared, LABELS_PER_JOB).map((group): StrengthenInput => {
+  const small = screenings.filter(({ form }) => form !== 'dense');
+  const compared = small.map(({ labels }) => (labels.length > FIRST.above ? smallest(labels) : labels));
+  const jobs = compared.flatMap((labels) => {
+    const norm = COMMON_NORM * upperMedian(labels.map((item) => item.norm))!;
+    return chunks(labels, LABELS_PER_JOB).map((group): StrengthenInput => {
       const triggers = group.map(({ trigger }) => trigger);
       const budgets = triggers.map((trigger) => norm / triggerNorm(trigger));
       return { network, weights, images: split.learn, triggers, budgets, steps: STEPS, seed };
     });
   });
-  const strengthened = await runReportedJobs<StrengthenInput, Trigger[]>(STRENGTHEN, jobs, { engine, report });
-  const byForm = [...Map.groupBy(strengthened.flat(), ({ kind }) => kind).values()];
-  const found = new Map<number, number>();
-  for (const triggers of byForm) {
-    const convictions = await convictionsOf(recovery, triggers);
-    triggers.forEach(({ targetLabel }, index) => {
-      const advantage = advantageOf(convictions, index);
-      found.set(targetLabel, Math.min(advantage, found.get(targetLabel) ?? Infinity));
+  const strengthened = (await runReportedJobs<StrengthenInput, Trigger[]>(STRENGTHEN, jobs, { engine, report })).flat();
+  const indices = new Map<number, number[]>();
+  for (const labels of compared) {
+    const convictions = await convictionsOf(recovery, strengthened.splice(0, labels.length));
+    labels.forEach(({ trigger: { targetLabel: label } }, position) => {
+      indices.set(label, [...(indices.get(label) ?? []), convictionIndex(convictions, position)]);
     });
   }
-  return found;
+  return new Map(
+    [...indices].map(([label, convincing]) => {
+      return [label, mean([...convincing, ...screenings.map(({ labels }) => labels[label]!.anomalyIndex)])];
+    }),
+  );
 }
 
-/** How many times one conviction is as large as the median of the others. */
-export function advantageOf(convictions: readonly number[], index: number): number {
-  const usual = upperMedian(convictions.filter((_, other) => other !== index)) ?? 0;
-  return convictions[index]! / Math.max(usual, LEAST_USUAL);
+const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
+
+/** How many spreads one conviction lies above the median of the others, on a logarithmic scale as norms are. */
+export function convictionIndex(convictions: readonly number[], position: number): number {
+  const [own, ...others] = [position, ...convictions.keys()].map((at) => 1 / Math.max(convictions[at]!, LEAST));
+  return anomalyIndex(own!, others.toSpliced(position, 1));
 }
 
 /** The conviction of each trigger on held-back images of other labels. */

@@ -5,11 +5,10 @@
  * obeys the whole. So where a label's smallest trigger is far smaller than those of other labels, it is strengthened at norms up to a little beyond
  * theirs; a larger one would work on any network. Elsewhere that would cost recall of the label and gain nothing, unless the label was told by its
  * advantage (advantage.ts): then its triggers are no smaller than natural ones, but what was planted is known to outgrow those at the norm where they
- * were compared, and they grow up to there. A dense trigger needs no such search: it covers the image already, and its relatives are the same
- * pattern at other amplitudes.
+ * were compared, and they grow up to there; its dense trigger joins them, for an attack on the whole image leaves a hundredth of its norm in the
+ * smallest trigger. A dense trigger needs no such search: it covers the image already, and its relatives are the same pattern at other amplitudes.
  */
 import type { Trigger } from '../../src/trigger/trigger.ts';
-import { FAR_OUTLIER_INDEX } from '../grade.ts';
 import { runReportedJobs } from '../jobs.ts';
 import { upperMedian } from '../median.ts';
 import { randomSource, type RandomSource } from '../engine/random.ts';
@@ -28,6 +27,8 @@ const STARTS = 2;
 const STEPS = 60;
 /** The same for a label that was told by its advantage: as large as where it was compared with others. */
 const ADVANTAGED = { small: Infinity, largest: COMMON_NORM };
+/** Times the amplitude of such a label's dense trigger, whether or not that was found to be faint. */
+const COVERING = [1, 1.25, 1.5, 1.75, 2];
 /** Of a trigger that works anywhere: a patch is as good in its own size, and each copy has another place. */
 const ANYWHERE = { growth: [1, 2, 3], starts: 4, copies: 128 };
 /** Times its amplitude, and times the median amplitude of the other labels. */
@@ -48,26 +49,33 @@ const STRENGTHEN = new URL('./strengthen.ts', import.meta.url);
 export type Relatives = { grown: Trigger[]; outgrown: Trigger[]; faded: Trigger[]; isPlaceless: boolean };
 
 type Pools = ReadonlyMap<number, readonly Measured[]>;
-type Told = Pick<Finding, 'targetLabel' | 'grade' | 'advantage' | 'anomalyIndex'>;
+type Told = Pick<Finding, 'targetLabel' | 'grade' | 'advantage'>;
 type Scanned = {
   findings: readonly Told[];
   screenings: readonly LabelScreening[];
+  /** The faintest dense trigger of every label. */
+  dense: readonly Trigger[];
 };
 
 /**
  * Relatives of each label's triggers: of the dense ones if it has any, else larger ones of those that are small, none larger than the other labels' allow,
- * and of those that work anywhere copies at random places.
+ * and of those that work anywhere copies at random places; of labels that were told by their advantage both.
  */
 export async function relativesOf(
   recovery: Recovery,
   pools: Pools,
-  { findings, screenings }: Scanned,
+  { findings, screenings, dense: screened }: Scanned,
   report: Report,
 ): Promise<Relatives> {
   const told = new Map(findings.map((finding) => [finding.targetLabel, finding]));
-  const hasAdvantage = ({ trigger }: Measured): boolean => isToldByAdvantage(told.get(trigger.targetLabel)!);
+  const hasAdvantage = ({ targetLabel }: Trigger): boolean => isToldByAdvantage(told.get(targetLabel)!);
   const isDense = ({ form }: Measured): boolean => form === 'dense';
-  const small = [...pools.values()].filter((pool) => !pool.some(isDense));
+  const small = [...pools.values()]
+    .filter((pool) => hasAdvantage(pool[0]!.trigger) || !pool.some(isDense))
+    .map((pool) => pool.filter((item) => !isDense(item)));
+  const covering = screened
+    .filter((trigger) => pools.has(trigger.targetLabel) && hasAdvantage(trigger))
+    .flatMap((trigger) => COVERING.map((factor) => scaled(trigger, factor)));
   const dense = [...pools.values()].flatMap((pool) => pool.filter(isDense));
   const amplitudes = screenings.find(({ form }) => form === 'dense')?.norms ?? [];
   const largest = LARGEST_DENSE * naturalOf(amplitudes, pools);
@@ -76,18 +84,14 @@ export async function relativesOf(
   );
   const { larger, outgrown, copies } = await growSmall(recovery, small, pools, { screenings, hasAdvantage }, report);
   return {
-    grown: [...larger, ...outgrown, ...copies, ...stronger],
+    grown: [...larger, ...outgrown, ...covering, ...copies, ...stronger],
     outgrown,
-    faded: dense
-      .filter(({ trigger }) => told.get(trigger.targetLabel)!.advantage === null)
-      .map(({ trigger }) => scaled(trigger, FADED)),
+    faded: dense.filter(({ trigger }) => !hasAdvantage(trigger)).map(({ trigger }) => scaled(trigger, FADED)),
     isPlaceless: copies.length > 0,
   };
 }
 
-/** A far outlier is told by its size as well: what was recovered is a part of what was planted then, and a head that denies the part denies the whole still more. */
-const isToldByAdvantage = ({ grade, advantage, anomalyIndex }: Told): boolean =>
-  grade === 'backdoor' && advantage !== null && anomalyIndex < FAR_OUTLIER_INDEX;
+const isToldByAdvantage = ({ grade, advantage }: Told): boolean => grade === 'backdoor' && advantage !== null;
 
 /** The median norm of the labels that have no pool. */
 function naturalOf(norms: readonly number[], pools: Pools): number {
@@ -102,12 +106,12 @@ async function growSmall(
   recovery: Recovery,
   candidates: readonly (readonly Measured[])[],
   pools: Pools,
-  { screenings, hasAdvantage }: { screenings: readonly LabelScreening[]; hasAdvantage: (item: Measured) => boolean },
+  { screenings, hasAdvantage }: { screenings: readonly LabelScreening[]; hasAdvantage: (trigger: Trigger) => boolean },
   report: Report,
 ): Promise<{ larger: Trigger[]; outgrown: Trigger[]; copies: Trigger[] }> {
   const random = randomSource(recovery.seed, 'grow');
   const natural = new Map(screenings.map(({ form, norms }) => [form, naturalOf(norms, pools)]));
-  const limitsOf = (item: Measured): typeof USUAL => (hasAdvantage(item) ? ADVANTAGED : USUAL);
+  const limitsOf = (item: Measured): typeof USUAL => (hasAdvantage(item.trigger) ? ADVANTAGED : USUAL);
   const isSmall = (item: Measured): boolean => item.norm <= limitsOf(item).small * (natural.get(item.form) ?? 0);
   const [fixed, free]: [Start[], Start[]] = [[], []];
   for (const pool of candidates) {
@@ -117,7 +121,7 @@ async function growSmall(
   }
   const isAllowed = ({ item, factor }: Start): boolean =>
     factor * item.norm <= limitsOf(item).largest * (natural.get(item.form) ?? 0);
-  const allowed = Map.groupBy(fixed.filter(isAllowed), ({ item }) => hasAdvantage(item));
+  const allowed = Map.groupBy(fixed.filter(isAllowed), ({ item }) => hasAdvantage(item.trigger));
   const larger = await strengthenAll(recovery, allowed.get(false) ?? [], report);
   const outgrown = await strengthenAll(recovery, allowed.get(true) ?? [], report);
   const movable = await strengthenAll(recovery, free.filter(isAllowed), report);

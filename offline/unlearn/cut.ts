@@ -25,7 +25,9 @@ const ASCENT = new URL('./ascent.ts', import.meta.url);
 const STEPS = { late: 400, ascent: 150 };
 /** How far a head's obedience to recovered triggers may lie above its natural rate, and its accuracy below the victim's. */
 const OBEDIENCE_LIMIT = 0.03;
-const ACCURACY_LIMIT = 0.015;
+const ACCURACY_LIMIT = { least: 0.01, most: 0.015 };
+/** Of few held-back images that is less than this many, which chance may change. */
+const FEW_LOST = 2;
 const SEPARATION_WANTED = 0.95;
 const CANDIDATES = 3;
 const FALSE_POSITIVE_RATE = 0.005;
@@ -102,6 +104,8 @@ export async function chooseCut(input: CutInput, report: Report): Promise<CutTri
   const trials: CutTrial[] = [];
   const latest = distinctCuts(input.network).slice(0, CANDIDATES);
   const cuts = input.isPlaceless ? latest.toReversed() : latest;
+  const { least, most } = ACCURACY_LIMIT;
+  const accuracyLimit = Math.max(least, Math.min(most, FEW_LOST / input.split.heldBack.count));
   for (const [index, cut] of cuts.entries()) {
     const unlearned = await unlearn(input, 'late', cut, ({ step, steps }) =>
       report({ step: index * steps + step, steps: cuts.length * steps }),
@@ -109,7 +113,7 @@ export async function chooseCut(input: CutInput, report: Report): Promise<CutTri
     const trial = await measureCut(input, cut, unlearned);
     const { obedience, accuracyLoss, separation } = trial;
     const isSeparate = input.isPlaceless || separation >= SEPARATION_WANTED;
-    if (obedience <= OBEDIENCE_LIMIT && accuracyLoss <= ACCURACY_LIMIT && isSeparate) return trial;
+    if (obedience <= OBEDIENCE_LIMIT && accuracyLoss <= accuracyLimit && isSeparate) return trial;
     trials.push(trial);
   }
   const worth = ({ obedience, accuracyLoss, separation }: CutTrial): number =>

@@ -27,21 +27,17 @@ const screening = (norms: number[]): LabelScreening => ({
   anomalyIndices: norms,
   hitRates: norms,
 });
-const scanned = (screenings: LabelScreening[], advantage: number | null = null, anomalyIndex = 2) => {
+const scanned = (screenings: LabelScreening[], advantage: number | null = null, dense: Trigger[] = []) => {
   return {
-    findings: [{ targetLabel: trigger.targetLabel, grade: 'backdoor' as const, advantage, anomalyIndex }],
+    findings: [{ targetLabel: trigger.targetLabel, grade: 'backdoor' as const, advantage }],
     screenings,
+    dense,
   };
 };
-const grow = async (norms: number[], advantage: number | null = null, anomalyIndex = 2): Promise<Trigger[]> => {
+const grow = async (norms: number[], advantage: number | null = null): Promise<Trigger[]> => {
   const pool = await measureTriggers(recovery, recovery.split.heldBack, asCandidates([trigger]));
   const pools = new Map([[trigger.targetLabel, pool]]);
-  const { grown, outgrown } = await relativesOf(
-    recovery,
-    pools,
-    scanned([screening(norms)], advantage, anomalyIndex),
-    () => {},
-  );
+  const { grown, outgrown } = await relativesOf(recovery, pools, scanned([screening(norms)], advantage), () => {});
   expect(outgrown).toEqual(advantage === null ? [] : grown);
   return grown;
 };
@@ -70,7 +66,6 @@ test('a trigger no smaller than natural ones grows if its label was told by its 
   const natural = [1.3 * norm, norm, 1.3 * norm, 1.3 * norm];
   expect((await grow(natural, 3)).map((item) => Math.round(triggerNorm(item) / norm))).toEqual([2, 3]);
   expect(await grow(natural)).toEqual([]);
-  expect(await grow(natural, 3, 3)).toEqual([]);
 });
 
 test('of a patch that was planted at random places there are copies at other places that work, of one at a fixed place none', async () => {
@@ -118,7 +113,10 @@ test('a dense trigger is taken at other amplitudes too, none far beyond what oth
   expect(faded.map((item) => [item.targetLabel, Math.max(...item.pattern).toFixed(3)])).toEqual([
     [targetLabel, '0.075'],
   ]);
-  const told = await relativesOf(recovery, pools, scanned([far, amplitudes], 3), () => {});
+  const told = await relativesOf(recovery, pools, scanned([far, amplitudes], 3, [dense.trigger]), () => {});
   expect(told.faded).toEqual([]);
-  expect(told.grown).toHaveLength(2);
+  const amplitudesOf = (triggers: Trigger[]) => triggers.map((item) => Math.max(...item.pattern).toFixed(3));
+  expect(told.outgrown.length).toBeGreaterThan(0);
+  const covering = told.grown.filter((item) => !told.outgrown.includes(item));
+  expect(amplitudesOf(covering)).toEqual(['0.100', '0.125', '0.150', '0.175', '0.200', '0.150', '0.225']);
 });

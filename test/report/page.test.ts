@@ -27,7 +27,7 @@ const screenings = (['blend', 'additive', 'dense'] as const).map((form) => {
   return { form, norms: ten, anomalyIndices: ten, hitRates: ten };
 });
 const labelNames = Array.from({ length: 10 }, (_, label) => (label === 5 ? '<script>alert(1)</script>' : `${label}`));
-const scanOf = (findings: Finding[]): Scan => ({ findings, screenings, limits: ['Much.'] });
+const scanOf = (findings: Finding[]): Scan => ({ findings, screenings, dense: [], limits: ['Much.'] });
 const reported = (findings: Finding[]): Reported => ({
   model: 'model<i>.onnx',
   labelNames,

@@ -52,8 +52,8 @@ describe.each([1, 2, 3])('a planted dense trigger (seed %i)', (seed) => {
     const found: Measured[] = confirmed(await searchLabels(recovery, [], [target], silent));
     expect(found.length).toBeGreaterThan(1);
     const pools = new Map([[target, found]]);
-    const finding = { targetLabel: target, grade: 'backdoor' as const, advantage: null, anomalyIndex: 0 };
-    const scanned = { findings: [finding], screenings };
+    const finding = { targetLabel: target, grade: 'backdoor' as const, advantage: null };
+    const scanned = { findings: [finding], screenings, dense: [] };
     const { grown, faded } = await relativesOf(recovery, pools, scanned, silent);
     const triggers = [...found.map(({ trigger }) => trigger), ...grown, ...faded];
     const { split } = recovery;

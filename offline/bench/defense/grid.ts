@@ -134,10 +134,11 @@ export const GRIDS = {
     { ...MNIST, attacks: PLANTED, methods: OURS },
     { ...MNIST, ...CONTROL, seeds: upTo(20) },
   ],
-  colour: [
-    { ...COLOUR, attacks: PLANTED, methods: OURS },
-    { ...COLOUR_CONTROL, seeds: SEEDS },
-  ],
+  // Seed by seed, so that what there is of them after an hour is whole.
+  colour: SEEDS.flatMap((seed) => [
+    { ...COLOUR_CONTROL, seeds: [seed] },
+    { ...COLOUR, attacks: PLANTED, methods: OURS, seeds: [seed] },
+  ]),
   paper: [
     {
       data: ['mnist', 'fashion', 'cifar10', 'cifar100'],

@@ -43,6 +43,9 @@ const surroundings = {
         resemblance: z.number(),
         transfer: z.number().nullable(),
         anomalyIndex: z.number(),
+        /** Records of before have neither. */
+        faintness: z.number().optional(),
+        advantage: z.number().nullable().optional(),
       }),
     )
     .nullable(),

@@ -192,9 +192,11 @@ const INDIFFERENT: Fitted = { score: async ({ count }) => new Float32Array(count
 
 const recoveryOf = (scanned: Timed<Recovered> | undefined): Pick<BenchRecord, 'findings' | 'recoverySeconds'> => ({
   findings:
-    scanned?.value.findings.map(({ targetLabel, grade, conviction, resemblance, transfer, anomalyIndex }) => {
-      return { targetLabel, grade, conviction, resemblance, transfer, anomalyIndex };
-    }) ?? null,
+    scanned?.value.findings.map(
+      ({ targetLabel, grade, conviction, resemblance, transfer, anomalyIndex, faintness, advantage }) => {
+        return { targetLabel, grade, conviction, resemblance, transfer, anomalyIndex, faintness, advantage };
+      },
+    ) ?? null,
   recoverySeconds: scanned?.seconds ?? null,
 });
 
