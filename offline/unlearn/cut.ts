@@ -26,8 +26,8 @@ const STEPS = { late: 400, ascent: 150 };
 /** How far a head's obedience to recovered triggers may lie above its natural rate, and its accuracy below the victim's. */
 const OBEDIENCE_LIMIT = 0.03;
 const ACCURACY_LIMIT = { least: 0.01, most: 0.015 };
-/** Of few held-back images that is less than this many, which chance may change. */
-const FEW_LOST = 2;
+/** Of few held-back images that is two, which chance may change. */
+const FEW_LOST = 2.5;
 const SEPARATION_WANTED = 0.95;
 const CANDIDATES = 3;
 const FALSE_POSITIVE_RATE = 0.005;
