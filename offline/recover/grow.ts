@@ -13,7 +13,7 @@ import { runReportedJobs } from '../jobs.ts';
 import { upperMedian } from '../median.ts';
 import { randomSource, type RandomSource } from '../engine/random.ts';
 import type { Report } from '../progress.ts';
-import { movedCopies, worksAnywhere } from './move.ts';
+import { coreOf, movedCopies, worksAnywhere } from './move.ts';
 import { COMMON_NORM } from './advantage.ts';
 import type { Finding, LabelScreening } from '../scan.ts';
 import type { Measured } from './measure.ts';
@@ -138,7 +138,7 @@ const startsOf = (pool: readonly Measured[], count: number, factors: readonly nu
     ofForm.slice(0, count).flatMap((item) => factors.map((factor) => ({ item, factor }))),
   );
 
-/** The triggers of those forms whose smallest one works anywhere. */
+/** The triggers of those forms whose most successful one works anywhere. */
 async function thoseThatWorkAnywhere(
   recovery: Recovery,
   pool: readonly Measured[],
@@ -146,15 +146,18 @@ async function thoseThatWorkAnywhere(
 ): Promise<Measured[]> {
   const found: Measured[] = [];
   for (const ofForm of Map.groupBy(pool, ({ form }) => form).values()) {
-    if (await worksAnywhere(recovery, ofForm[0]!, random)) found.push(...ofForm);
+    const best = ofForm.reduce((most, item) => (item.hitRate > most.hitRate ? item : most));
+    if (await worksAnywhere(recovery, best, random)) found.push(...ofForm);
   }
   return found;
 }
 
-const copiesOf = (triggers: readonly Trigger[], random: RandomSource): Trigger[] =>
-  Array.from({ length: ANYWHERE.copies }).flatMap(() =>
-    movedCopies(triggers[random.integer(triggers.length)]!, 1, 0, random),
+function copiesOf(triggers: readonly Trigger[], random: RandomSource): Trigger[] {
+  const cores = triggers.map(coreOf);
+  return Array.from({ length: ANYWHERE.copies }).flatMap(() =>
+    movedCopies(cores[random.integer(cores.length)]!, 1, 0, random),
   );
+}
 
 async function strengthenAll(
   { network, weights, split, seed, engine }: Recovery,

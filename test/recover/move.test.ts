@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { randomSource } from '../../offline/engine/random.ts';
-import { movedBy, movedCopies } from '../../offline/recover/move.ts';
+import { coreOf, movedBy, movedCopies } from '../../offline/recover/move.ts';
 import { triggerNorm, type Trigger } from '../../src/trigger/trigger.ts';
 
 const HEIGHT = 6;
@@ -64,4 +64,21 @@ test('copies keep nearly all of a trigger, go as far as asked, and reach every s
 test('a trigger that covers the image has no copies elsewhere', () => {
   const everywhere = { ...patchAt(0, 0), mask: new Float32Array(HEIGHT * WIDTH).fill(1) } as Trigger;
   expect(movedCopies(everywhere, 5, 0.25, randomSource(1, 'test'))).toEqual([]);
+});
+
+test('the core of a trigger is its heaviest part, within a third of the sides, wherever that lies', () => {
+  const place = fc.record({ top: fc.integer({ min: 0, max: 4 }), left: fc.integer({ min: 0, max: 6 }) });
+  fc.assert(
+    fc.property(place, fc.boolean(), ({ top, left }, adds) => {
+      const of = (trigger: Trigger): Trigger => (adds ? additive(trigger) : trigger);
+      const patch = patchAt(top, left);
+      if (patch.kind !== 'blend') throw new Error('expected a mask');
+      expect(coreOf(of(patch))).toEqual(of(patch));
+      const far = ((top + 3) % HEIGHT) * WIDTH + ((left + 5) % WIDTH);
+      const [mask, pattern] = [patch.mask.slice(), patch.pattern.slice()];
+      mask[far] = 0.4;
+      pattern.fill(0.15, far * CHANNELS, (far + 1) * CHANNELS);
+      expect(coreOf(of({ ...patch, mask, pattern }))).toEqual(of(patch));
+    }),
+  );
 });
