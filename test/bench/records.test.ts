@@ -1,4 +1,4 @@
-/** The committed records of the grid `small`, as far as they have been made: what the README says of the bench is what they hold. */
+/** The committed records of the grids, as far as they have been made: what the README says of the bench is what they hold. */
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { GRIDS, planCells } from '../../offline/bench/defense/grid.ts';
