@@ -4,7 +4,7 @@
  * A dense faint trigger is recovered at a third of its norm or less, since a part of it is enough, and a head that forgets the part still
  * obeys the whole. So where a label's smallest trigger is far smaller than those of other labels, it is strengthened at norms up to a little beyond
  * theirs; a larger one would work on any network. Elsewhere that would cost recall of the label and gain nothing, unless the label was told by its
- * advantage (advantage.ts): then its triggers are no smaller than natural ones, but what was planted is known to outgrow those at the norm where they
+ * advantage (advantage.ts) and its triggers are hardly smaller than natural ones: then what was planted is known to outgrow those at the norm where they
  * were compared, and they grow up to there; its dense trigger joins them, for an attack on the whole image leaves a hundredth of its norm in the
  * smallest trigger. A dense trigger needs no such search: it covers the image already, and its relatives are the same pattern at other amplitudes.
  */
@@ -16,18 +16,22 @@ import type { Report } from '../progress.ts';
 import { coreOf, movedCopies, worksAnywhere } from './move.ts';
 import { COMMON_NORM } from './advantage.ts';
 import type { Finding, LabelScreening } from '../scan.ts';
-import type { Measured } from './measure.ts';
+import type { Measured, TriggerForm } from './measure.ts';
 import type { Recovery } from './screening.ts';
 import type { StrengthenInput } from './strengthen.ts';
 
 const GROWTH = [2, 3, 4, 6, 8];
 /** Times the median norm of the other labels: how small a label's trigger must be, in one form, and how large its relatives may get. */
 const USUAL = { small: 0.3, largest: 1.3 };
+/** The same for a label that was told by its advantage and has a patch: where other labels need so much more, larger ones are made of natural features. */
+const PATCH = { small: 0.37, largest: 1.3 };
+/** And for one that has none: as large as where it was compared with others. */
+const SPREAD = { small: Infinity, largest: COMMON_NORM };
+/** How many times as much as usual triggered copies weigh where labels are told by their advantage and one has a patch: so few pixels are soon forgotten too little. */
+const PATCH_EMPHASIS = 3;
 const STARTS = 2;
 const STEPS = 60;
-/** The same for a label that was told by its advantage: as large as where it was compared with others. */
-const ADVANTAGED = { small: Infinity, largest: COMMON_NORM };
-/** Times the amplitude of such a label's dense trigger, whether or not that was found to be faint. */
+/** Times the amplitude of the dense trigger of a label without a patch, whether or not that was found to be faint. */
 const COVERING = [1, 1.25, 1.5, 1.75, 2];
 /** Of a trigger that works anywhere: a patch is as good in its own size, and each copy has another place. */
 const ANYWHERE = { growth: [1, 2, 3], starts: 4, copies: 128 };
@@ -43,10 +47,10 @@ const STRENGTHEN = new URL('./strengthen.ts', import.meta.url);
 
 /**
  * Relatives of recovered triggers, for unlearning them and not for judging it: `grown` are larger, and the guard watches for them too; `faded` are
- * fainter, and no attacker stamps what does not work; `outgrown`, some of the grown, may be
- * larger than natural triggers and than what was planted. `isPlaceless`: copies at random places are among the grown, for a trigger works anywhere.
+ * fainter, and no attacker stamps what does not work. `isPlaceless`: copies at random places are among the grown, for a trigger works anywhere.
+ * `emphasis`: how many times as much as usual triggered copies weigh in unlearning.
  */
-export type Relatives = { grown: Trigger[]; outgrown: Trigger[]; faded: Trigger[]; isPlaceless: boolean };
+export type Relatives = { grown: Trigger[]; faded: Trigger[]; isPlaceless: boolean; emphasis: number };
 
 type Pools = ReadonlyMap<number, readonly Measured[]>;
 type Told = Pick<Finding, 'targetLabel' | 'grade' | 'advantage'>;
@@ -59,7 +63,7 @@ type Scanned = {
 
 /**
  * Relatives of each label's triggers: of the dense ones if it has any, else larger ones of those that are small, none larger than the other labels' allow,
- * and of those that work anywhere copies at random places; of labels that were told by their advantage both.
+ * and of those that work anywhere copies at random places; of labels that were told by their advantage and have no patch both.
  */
 export async function relativesOf(
   recovery: Recovery,
@@ -69,27 +73,45 @@ export async function relativesOf(
 ): Promise<Relatives> {
   const told = new Map(findings.map((finding) => [finding.targetLabel, finding]));
   const hasAdvantage = ({ targetLabel }: Trigger): boolean => isToldByAdvantage(told.get(targetLabel)!);
-  const isDense = ({ form }: Measured): boolean => form === 'dense';
-  const small = [...pools.values()]
+  const natural = new Map(screenings.map(({ form, norms }) => [form, naturalOf(norms, pools)]));
+  const growing = [...pools.values()]
     .filter((pool) => hasAdvantage(pool[0]!.trigger) || !pool.some(isDense))
-    .map((pool) => pool.filter((item) => !isDense(item)));
+    .map((pool): Growing => {
+      const items = pool.filter((item) => !isDense(item));
+      if (!hasAdvantage(pool[0]!.trigger)) return { items, limits: USUAL };
+      return { items, limits: items.some((item) => isSmall(item, PATCH, natural)) ? PATCH : SPREAD };
+    });
+  const spread = new Set(
+    growing.flatMap(({ items, limits }) => (limits === SPREAD ? items.map(({ trigger }) => trigger.targetLabel) : [])),
+  );
   const covering = screened
-    .filter((trigger) => pools.has(trigger.targetLabel) && hasAdvantage(trigger))
+    .filter(({ targetLabel }) => spread.has(targetLabel))
     .flatMap((trigger) => COVERING.map((factor) => scaled(trigger, factor)));
   const dense = [...pools.values()].flatMap((pool) => pool.filter(isDense));
-  const amplitudes = screenings.find(({ form }) => form === 'dense')?.norms ?? [];
-  const largest = LARGEST_DENSE * naturalOf(amplitudes, pools);
   const stronger = dense.flatMap(({ trigger, norm }) =>
-    DENSE_GROWTH.filter((factor) => factor * norm <= largest).map((factor) => scaled(trigger, factor)),
+    DENSE_GROWTH.filter((factor) => factor * norm <= LARGEST_DENSE * (natural.get('dense') ?? 0)).map((factor) =>
+      scaled(trigger, factor),
+    ),
   );
-  const { larger, outgrown, copies } = await growSmall(recovery, small, pools, { screenings, hasAdvantage }, report);
-  return {
-    grown: [...larger, ...outgrown, ...covering, ...copies, ...stronger],
-    outgrown,
-    faded: dense.filter(({ trigger }) => !hasAdvantage(trigger)).map(({ trigger }) => scaled(trigger, FADED)),
-    isPlaceless: copies.length > 0,
-  };
+  const { larger, outgrown, copies } = await growSmall(recovery, growing, natural, report);
+  const grown = [...larger, ...outgrown, ...covering, ...copies, ...stronger];
+  const faded = dense.filter(({ trigger }) => !hasAdvantage(trigger)).map(({ trigger }) => scaled(trigger, FADED));
+  const count = [...pools.values()].flat().length + grown.length + faded.length;
+  // What outgrew natural triggers comes on top of the others, which would be forgotten less in its place.
+  const onTop = count / (count - outgrown.length);
+  const emphasis = growing.some(({ limits }) => limits === PATCH) ? Math.max(PATCH_EMPHASIS, onTop) : onTop;
+  return { grown, faded, isPlaceless: copies.length > 0, emphasis };
 }
+
+/** The small triggers of a label, and what their size is held against. */
+type Growing = { items: readonly Measured[]; limits: typeof USUAL };
+/** The median norm of the labels that have no pool, by form. */
+type Natural = ReadonlyMap<TriggerForm, number>;
+
+const isDense = ({ form }: Measured): boolean => form === 'dense';
+
+const isSmall = ({ form, norm }: Measured, { small }: Growing['limits'], natural: Natural): boolean =>
+  norm <= small * (natural.get(form) ?? 0);
 
 const isToldByAdvantage = ({ grade, advantage }: Told): boolean => grade === 'backdoor' && advantage !== null;
 
@@ -104,27 +126,23 @@ const scaled = (trigger: Trigger, factor: number): Trigger => {
 
 async function growSmall(
   recovery: Recovery,
-  candidates: readonly (readonly Measured[])[],
-  pools: Pools,
-  { screenings, hasAdvantage }: { screenings: readonly LabelScreening[]; hasAdvantage: (trigger: Trigger) => boolean },
+  growing: readonly Growing[],
+  natural: Natural,
   report: Report,
 ): Promise<{ larger: Trigger[]; outgrown: Trigger[]; copies: Trigger[] }> {
   const random = randomSource(recovery.seed, 'grow');
-  const natural = new Map(screenings.map(({ form, norms }) => [form, naturalOf(norms, pools)]));
-  const limitsOf = (item: Measured): typeof USUAL => (hasAdvantage(item.trigger) ? ADVANTAGED : USUAL);
-  const isSmall = (item: Measured): boolean => item.norm <= limitsOf(item).small * (natural.get(item.form) ?? 0);
-  const [fixed, free]: [Start[], Start[]] = [[], []];
-  for (const pool of candidates) {
-    const anywhere = await thoseThatWorkAnywhere(recovery, pool, random);
-    free.push(...startsOf(anywhere, ANYWHERE.starts, ANYWHERE.growth));
-    if (pool.some(isSmall)) fixed.push(...startsOf(pool, STARTS, GROWTH));
+  const starts: Record<'larger' | 'outgrown' | 'movable', Start[]> = { larger: [], outgrown: [], movable: [] };
+  for (const { items, limits } of growing) {
+    const isAllowed = ({ item, factor }: Start): boolean =>
+      factor * item.norm <= limits.largest * (natural.get(item.form) ?? 0);
+    const anywhere = await thoseThatWorkAnywhere(recovery, items, random);
+    starts.movable.push(...startsOf(anywhere, ANYWHERE.starts, ANYWHERE.growth).filter(isAllowed));
+    if (!items.some((item) => isSmall(item, limits, natural))) continue;
+    starts[limits === SPREAD ? 'outgrown' : 'larger'].push(...startsOf(items, STARTS, GROWTH).filter(isAllowed));
   }
-  const isAllowed = ({ item, factor }: Start): boolean =>
-    factor * item.norm <= limitsOf(item).largest * (natural.get(item.form) ?? 0);
-  const allowed = Map.groupBy(fixed.filter(isAllowed), ({ item }) => hasAdvantage(item.trigger));
-  const larger = await strengthenAll(recovery, allowed.get(false) ?? [], report);
-  const outgrown = await strengthenAll(recovery, allowed.get(true) ?? [], report);
-  const movable = await strengthenAll(recovery, free.filter(isAllowed), report);
+  const larger = await strengthenAll(recovery, starts.larger, report);
+  const outgrown = await strengthenAll(recovery, starts.outgrown, report);
+  const movable = await strengthenAll(recovery, starts.movable, report);
   const byLabel = Map.groupBy(movable, ({ targetLabel }) => targetLabel);
   return { larger, outgrown, copies: [...byLabel.values()].flatMap((own) => copiesOf(own, random)) };
 }

@@ -56,7 +56,7 @@ export type CutTrial = {
 
 /** Unlearns pools behind one cut (`late`), or in all layers (`ascent`). */
 export async function unlearn(
-  { network, weights, split, pools, grown, outgrown, faded, seed, engine }: CutInput,
+  { network, weights, split, pools, grown, faded, emphasis, seed, engine }: CutInput,
   method: 'late' | 'ascent',
   cut: string,
   report: Report,
@@ -68,8 +68,7 @@ export async function unlearn(
     cut,
     images: split.learn,
     triggers,
-    // What outgrew natural triggers comes on top of the others, which would be forgotten less in its place.
-    emphasis: triggers.length / (triggers.length - outgrown.length),
+    emphasis,
     steps: STEPS[method],
     seed,
     watched: { images: split.heldBack, triggers: pools.flat() },

@@ -1,40 +1,65 @@
 /** The committed records of the grids, as far as they have been made: what the README says of the bench is what they hold. */
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { GRIDS, planCells } from '../../offline/bench/defense/grid.ts';
+import { GRIDS, planCells, type GridName } from '../../offline/bench/defense/grid.ts';
 import { loadRecord, type BenchRecord } from '../../offline/bench/defense/record.ts';
 import { isBackdoor } from '../../offline/scan.ts';
 
-const DIRECTORY = join(import.meta.dirname, '..', '..', 'docs', 'bench-small');
+const DOCS = join(import.meta.dirname, '..', '..', 'docs');
 const PLANTED = new Set(['badnets-3', 'trojannn', 'imc', 'blended', 'additive']);
+
+/** Victims that the README says are missed. */
+const MISSED = new Set(['digits imc 2']);
 
 type DefenseRecord = Extract<BenchRecord, { kind: 'defense' }>;
 
-describe('the committed records of the grid small', () => {
-  let records: BenchRecord[];
-  const defended = (method: string): DefenseRecord[] =>
-    records.flatMap((record) => {
-      return record.kind === 'defense' && record.cell.method === method && PLANTED.has(record.cell.attack)
-        ? [record]
-        : [];
-    });
+async function recordsOf(grid: GridName): Promise<BenchRecord[]> {
+  const records: BenchRecord[] = [];
+  for (const cell of planCells(GRIDS[grid])) {
+    const record = await loadRecord(join(DOCS, `bench-${grid}`), cell);
+    if (!record.ok) throw new Error(record.error);
+    if (record.value) records.push(record.value);
+  }
+  return records;
+}
 
+const defendedIn = (records: readonly BenchRecord[], method: string): DefenseRecord[] =>
+  records.flatMap((record) => {
+    return record.kind === 'defense' && record.cell.method === method && PLANTED.has(record.cell.attack)
+      ? [record]
+      : [];
+  });
+
+describe.each(['small', 'digits', 'colour'] as const)('the committed records of the grid %s', (grid) => {
+  let records: BenchRecord[];
   beforeAll(async () => {
-    records = [];
-    for (const cell of planCells(GRIDS.small)) {
-      const record = await loadRecord(DIRECTORY, cell);
-      if (!record.ok) throw new Error(record.error);
-      if (record.value) records.push(record.value);
+    records = await recordsOf(grid);
+  });
+
+  test('name the planted label a backdoor, and no other, for every planted victim that the README does not call missed', () => {
+    const ours = defendedIn(records, 'ours');
+    expect(ours.length).toBeGreaterThan(0);
+    for (const { findings, victim, cell } of ours) {
+      const target = victim.card.kind === 'none' ? undefined : victim.card.targetLabel;
+      const named = findings!.filter(isBackdoor).map(({ targetLabel }) => targetLabel);
+      const subject = `${grid} ${cell.attack} ${cell.seed}`;
+      expect(named, subject).toEqual(MISSED.has(subject) ? [] : [target]);
     }
   });
 
-  test('name the planted label a backdoor for every planted victim', () => {
-    expect(defended('ours').length).toBeGreaterThan(0);
-    for (const { findings, victim, cell } of defended('ours')) {
-      const target = victim.card.kind === 'none' ? undefined : victim.card.targetLabel;
-      const named = findings!.filter(isBackdoor).map(({ targetLabel }) => targetLabel);
-      expect(named, `${cell.attack} ${cell.seed}`).toContain(target);
-    }
+  test('call no clean model infected', () => {
+    const clean = records.filter(({ cell }) => cell.attack === 'none');
+    expect(clean.length).toBeGreaterThan(0);
+    expect(clean.filter(({ findings }) => findings!.some(isBackdoor))).toEqual([]);
+  });
+});
+
+describe('the committed records of the grid small', () => {
+  let records: BenchRecord[];
+  const defended = (method: string): DefenseRecord[] => defendedIn(records, method);
+
+  beforeAll(async () => {
+    records = await recordsOf('small');
   });
 
   test('have ours above every other defence in mean effectiveness on the victims that every one met, and the paper’s method no more than a thousandth below the next', () => {
@@ -50,11 +75,5 @@ describe('the committed records of the grid small', () => {
       .toSorted((a, b) => b.mean - a.mean);
     expect(order[0]!.method).toBe('ours');
     expect(order.find(({ method }) => method === 'baeraser')!.mean).toBeGreaterThan(order[1]!.mean - 0.001);
-  });
-
-  test('call no clean model infected', () => {
-    const clean = records.filter(({ cell }) => cell.attack === 'none');
-    expect(clean.length).toBeGreaterThan(0);
-    expect(clean.filter(({ findings }) => findings!.some(isBackdoor))).toEqual([]);
   });
 });
