@@ -63,7 +63,7 @@ type Scanned = {
 
 /**
  * Relatives of each label's triggers: of the dense ones if it has any, else larger ones of those that are small, none larger than the other labels' allow,
- * and of those that work anywhere copies at random places; of labels that were told by their advantage and have no patch both.
+ * and of those that work anywhere copies at random places; of labels that were told by their advantage both.
  */
 export async function relativesOf(
   recovery: Recovery,
@@ -73,25 +73,24 @@ export async function relativesOf(
 ): Promise<Relatives> {
   const told = new Map(findings.map((finding) => [finding.targetLabel, finding]));
   const hasAdvantage = ({ targetLabel }: Trigger): boolean => isToldByAdvantage(told.get(targetLabel)!);
-  const natural = new Map(screenings.map(({ form, norms }) => [form, naturalOf(norms, pools)]));
-  const growing = [...pools.values()]
-    .filter((pool) => hasAdvantage(pool[0]!.trigger) || !pool.some(isDense))
-    .map((pool): Growing => {
+  const natural = naturalNorms(screenings, pools);
+  const growing = [...pools]
+    .filter(([, pool]) => hasAdvantage(pool[0]!.trigger) || !pool.some(isDense))
+    .map(([targetLabel, pool]): Growing => {
       const items = pool.filter((item) => !isDense(item));
-      if (!hasAdvantage(pool[0]!.trigger)) return { items, limits: USUAL };
-      return { items, limits: items.some((item) => isSmall(item, PATCH, natural)) ? PATCH : SPREAD };
+      if (!hasAdvantage(pool[0]!.trigger)) return { targetLabel, items, limits: USUAL };
+      return { targetLabel, items, limits: items.some((item) => isSmall(item, PATCH, natural)) ? PATCH : SPREAD };
     });
-  const spread = new Set(
-    growing.flatMap(({ items, limits }) => (limits === SPREAD ? items.map(({ trigger }) => trigger.targetLabel) : [])),
-  );
+  const labelsWithin = (limits: Growing['limits']): number[] =>
+    growing.flatMap((label) => (label.limits === limits ? label.targetLabel : []));
+  const spread = labelsWithin(SPREAD);
   const covering = screened
-    .filter(({ targetLabel }) => spread.has(targetLabel))
+    .filter(({ targetLabel }) => spread.includes(targetLabel))
     .flatMap((trigger) => COVERING.map((factor) => scaled(trigger, factor)));
   const dense = [...pools.values()].flatMap((pool) => pool.filter(isDense));
+  const largest = LARGEST_DENSE * natural('dense');
   const stronger = dense.flatMap(({ trigger, norm }) =>
-    DENSE_GROWTH.filter((factor) => factor * norm <= LARGEST_DENSE * (natural.get('dense') ?? 0)).map((factor) =>
-      scaled(trigger, factor),
-    ),
+    DENSE_GROWTH.filter((factor) => factor * norm <= largest).map((factor) => scaled(trigger, factor)),
   );
   const { larger, outgrown, copies } = await growSmall(recovery, growing, natural, report);
   const grown = [...larger, ...outgrown, ...covering, ...copies, ...stronger];
@@ -99,26 +98,28 @@ export async function relativesOf(
   const count = [...pools.values()].flat().length + grown.length + faded.length;
   // What outgrew natural triggers comes on top of the others, which would be forgotten less in its place.
   const onTop = count / (count - outgrown.length);
-  const emphasis = growing.some(({ limits }) => limits === PATCH) ? Math.max(PATCH_EMPHASIS, onTop) : onTop;
+  const emphasis = labelsWithin(PATCH).length ? Math.max(PATCH_EMPHASIS, onTop) : onTop;
   return { grown, faded, isPlaceless: copies.length > 0, emphasis };
 }
 
-/** The small triggers of a label, and what their size is held against. */
-type Growing = { items: readonly Measured[]; limits: typeof USUAL };
-/** The median norm of the labels that have no pool, by form. */
-type Natural = ReadonlyMap<TriggerForm, number>;
+/** The small triggers of a label, if it has any, and what their size is held against. */
+type Growing = { targetLabel: number; items: readonly Measured[]; limits: typeof USUAL };
+/** The median norm, in one form, of the labels that have no pool; 0 where there is none. */
+type Natural = (form: TriggerForm) => number;
+
+function naturalNorms(screenings: readonly LabelScreening[], pools: Pools): Natural {
+  const medians = new Map(
+    screenings.map(({ form, norms }) => [form, upperMedian(norms.filter((_, label) => !pools.has(label)))]),
+  );
+  return (form) => medians.get(form) ?? 0;
+}
 
 const isDense = ({ form }: Measured): boolean => form === 'dense';
 
 const isSmall = ({ form, norm }: Measured, { small }: Growing['limits'], natural: Natural): boolean =>
-  norm <= small * (natural.get(form) ?? 0);
+  norm <= small * natural(form);
 
 const isToldByAdvantage = ({ grade, advantage }: Told): boolean => grade === 'backdoor' && advantage !== null;
-
-/** The median norm of the labels that have no pool. */
-function naturalOf(norms: readonly number[], pools: Pools): number {
-  return upperMedian(norms.filter((_, label) => !pools.has(label))) ?? 0;
-}
 
 const scaled = (trigger: Trigger, factor: number): Trigger => {
   return { ...trigger, pattern: trigger.pattern.map((value) => factor * value) };
@@ -133,8 +134,7 @@ async function growSmall(
   const random = randomSource(recovery.seed, 'grow');
   const starts: Record<'larger' | 'outgrown' | 'movable', Start[]> = { larger: [], outgrown: [], movable: [] };
   for (const { items, limits } of growing) {
-    const isAllowed = ({ item, factor }: Start): boolean =>
-      factor * item.norm <= limits.largest * (natural.get(item.form) ?? 0);
+    const isAllowed = ({ item, factor }: Start): boolean => factor * item.norm <= limits.largest * natural(item.form);
     const anywhere = await thoseThatWorkAnywhere(recovery, items, random);
     starts.movable.push(...startsOf(anywhere, ANYWHERE.starts, ANYWHERE.growth).filter(isAllowed));
     if (!items.some((item) => isSmall(item, limits, natural))) continue;

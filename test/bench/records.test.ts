@@ -13,31 +13,30 @@ const MISSED = new Set(['digits imc 2']);
 
 type DefenseRecord = Extract<BenchRecord, { kind: 'defense' }>;
 
-async function recordsOf(grid: GridName): Promise<BenchRecord[]> {
-  const records: BenchRecord[] = [];
-  for (const cell of planCells(GRIDS[grid])) {
-    const record = await loadRecord(join(DOCS, `bench-${grid}`), cell);
-    if (!record.ok) throw new Error(record.error);
-    if (record.value) records.push(record.value);
-  }
-  return records;
-}
+const RECORDED = ['small', 'digits', 'colour'] as const satisfies GridName[];
+type Recorded = (typeof RECORDED)[number];
+const records: Record<Recorded, BenchRecord[]> = { small: [], digits: [], colour: [] };
 
-const defendedIn = (records: readonly BenchRecord[], method: string): DefenseRecord[] =>
-  records.flatMap((record) => {
+beforeAll(async () => {
+  for (const grid of RECORDED) {
+    for (const cell of planCells(GRIDS[grid])) {
+      const record = await loadRecord(join(DOCS, `bench-${grid}`), cell);
+      if (!record.ok) throw new Error(record.error);
+      if (record.value) records[grid].push(record.value);
+    }
+  }
+});
+
+const defended = (grid: Recorded, method: string): DefenseRecord[] =>
+  records[grid].flatMap((record) => {
     return record.kind === 'defense' && record.cell.method === method && PLANTED.has(record.cell.attack)
       ? [record]
       : [];
   });
 
-describe.each(['small', 'digits', 'colour'] as const)('the committed records of the grid %s', (grid) => {
-  let records: BenchRecord[];
-  beforeAll(async () => {
-    records = await recordsOf(grid);
-  });
-
+describe.each(RECORDED)('the committed records of the grid %s', (grid) => {
   test('name the planted label a backdoor, and no other, for every planted victim that the README does not call missed', () => {
-    const ours = defendedIn(records, 'ours');
+    const ours = defended(grid, 'ours');
     expect(ours.length).toBeGreaterThan(0);
     for (const { findings, victim, cell } of ours) {
       const target = victim.card.kind === 'none' ? undefined : victim.card.targetLabel;
@@ -48,28 +47,22 @@ describe.each(['small', 'digits', 'colour'] as const)('the committed records of 
   });
 
   test('call no clean model infected', () => {
-    const clean = records.filter(({ cell }) => cell.attack === 'none');
+    const clean = records[grid].filter(({ cell }) => cell.attack === 'none');
     expect(clean.length).toBeGreaterThan(0);
     expect(clean.filter(({ findings }) => findings!.some(isBackdoor))).toEqual([]);
   });
 });
 
 describe('the committed records of the grid small', () => {
-  let records: BenchRecord[];
-  const defended = (method: string): DefenseRecord[] => defendedIn(records, method);
-
-  beforeAll(async () => {
-    records = await recordsOf('small');
-  });
-
   test('have ours above every other defence in mean effectiveness on the victims that every one met, and the paper’s method no more than a thousandth below the next', () => {
-    const methods = [...new Set(records.flatMap(({ kind, cell }) => (kind === 'defense' ? [cell.method] : [])))];
-    const digestsOf = (method: string): Set<string> => new Set(defended(method).map(({ victim }) => victim.digest));
+    const methods = [...new Set(records.small.flatMap(({ kind, cell }) => (kind === 'defense' ? [cell.method] : [])))];
+    const digestsOf = (method: string): Set<string> =>
+      new Set(defended('small', method).map(({ victim }) => victim.digest));
     const met = methods.map(digestsOf).reduce((all, own) => new Set([...all].filter((digest) => own.has(digest))));
     expect(met.size).toBeGreaterThanOrEqual(5);
     const order = methods
       .map((method) => {
-        const own = defended(method).filter(({ victim }) => met.has(victim.digest));
+        const own = defended('small', method).filter(({ victim }) => met.has(victim.digest));
         return { method, mean: own.reduce((sum, { der }) => sum + der!, 0) / own.length };
       })
       .toSorted((a, b) => b.mean - a.mean);

@@ -122,8 +122,9 @@ test('a dense trigger is taken at other amplitudes too, none far beyond what oth
   const amplitudes = { ...screening([0.4, 0.1, 0.4, 0.4]), form: 'dense' as const };
   const pools = new Map([[targetLabel, [dense, small!]]]);
   const { grown, faded } = await relativesOf(recovery, pools, scanned([far, amplitudes]), () => {});
-  expect(grown).toHaveLength(2);
-  expect(amplitudesOf(grown)).toEqual(['0.150', '0.225']);
+  const found = grown.map(({ pattern }) => Math.max(...pattern));
+  expect(found).toHaveLength(2);
+  found.forEach((amplitude, index) => expect(amplitude).toBeCloseTo([0.15, 0.225][index]!, 5));
   const nearer = { ...amplitudes, norms: [0.2, 0.1, 0.2, 0.2] };
   expect((await relativesOf(recovery, pools, scanned([far, nearer]), () => {})).grown).toEqual([]);
   expect(faded.map((item) => [item.targetLabel, Math.max(...item.pattern).toFixed(3)])).toEqual([
@@ -133,4 +134,8 @@ test('a dense trigger is taken at other amplitudes too, none far beyond what oth
   expect(told.faded).toEqual([]);
   expect(sizesOf(told.grown).length).toBeGreaterThan(0);
   expect(amplitudesOf(told.grown)).toEqual(['0.150', '0.225']);
+  // A label that nothing but dense triggers reach has no patch.
+  const alone = new Map([[targetLabel, [dense]]]);
+  const covered = await relativesOf(recovery, alone, scanned([far, amplitudes], 3, [dense.trigger]), () => {});
+  expect(amplitudesOf(covered.grown)).toEqual(['0.100', '0.125', '0.150', '0.175', '0.200', '0.150', '0.225']);
 });
