@@ -4,6 +4,8 @@ import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { failure, success, type Result } from '../../src/result.ts';
+import { spareHost, type WebgpuBackend } from './webgpu-backend.ts';
+import { registerWebgpuKernels } from './webgpu-kernels.ts';
 
 export type AdapterReport =
   | { found: 'adapter'; name: string; software: boolean }
@@ -35,7 +37,12 @@ export async function openWebgpu(report: AdapterReport): Promise<Result<string>>
     await import('@tensorflow/tfjs-backend-webgpu');
   }
   if (!(await setBackend('webgpu'))) return failure(`webgpu: ${report.name} does not open; use --engine wasm`);
-  if (!alreadyOpen) watchErrors((engine().backend as unknown as { device: GPUDevice }).device);
+  if (!alreadyOpen) {
+    const backend = engine().backend as unknown as WebgpuBackend;
+    spareHost(backend);
+    registerWebgpuKernels(backend.device);
+    watchErrors(backend.device);
+  }
   return success(report.name);
 }
 
@@ -48,7 +55,7 @@ export function closeWebgpu(): void {
 export function adapterRemedy(report: Exclude<AdapterReport, { found: 'adapter' }>): string {
   return report.found === 'no package'
     ? 'the npm package "webgpu" is not installed; run npm install --include=optional'
-    : 'no adapter was found; install a graphics driver with Vulkan (on Linux also the package libvulkan1)';
+    : 'no adapter was found; install a graphics driver with Vulkan (on Linux also the package libvulkan1; for NVIDIA without a display see "Engines" in README.md)';
 }
 
 /** Shader and memory errors do not throw in WebGPU, they leave wrong numbers; each must end the run instead. */
