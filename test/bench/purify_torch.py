@@ -264,15 +264,15 @@ class Run:
             self.strengthen(own, [norm / item[3] for item in own])
 
     def grow(self, pool, screened):
-        """The two smallest triggers of each form at up to 2.5 times the norm of other labels."""
-        jobs = []
+        """The two smallest triggers of each form at up to 1.3 times the norm of other labels if one is a patch, else 2.5 times."""
+        natural, own = {}, {}
         for kind in STARTS:
             others = sorted(item[3] for item in screened if item[0] == kind and item[1] != pool[0][1])
-            natural = others[len(others) // 2]
-            own = sorted((item for item in pool if item[0] == kind), key=lambda item: item[3])
-            jobs.append((own, natural))
-        for own, natural in jobs:
-            grown = [(item, factor) for item in own[:2] for factor in GROWTH if factor * item[3] <= 2.5 * natural]
+            natural[kind] = others[len(others) // 2]
+            own[kind] = sorted((item for item in pool if item[0] == kind), key=lambda item: item[3])
+        largest = 1.3 if any(items and items[0][3] <= 0.37 * natural[kind] for kind, items in own.items()) else 2.5
+        for kind, items in own.items():
+            grown = [(item, factor) for item in items[:2] for factor in GROWTH if factor * item[3] <= largest * natural[kind]]
             if grown:
                 self.strengthen([item for item, _ in grown], [factor for _, factor in grown], GROW_STEPS)
 
