@@ -16,6 +16,7 @@ import {
   sum,
   tidy,
   unregisterKernel,
+  util,
   where,
   type KernelFunc,
   type Rank,
@@ -43,10 +44,14 @@ export function registerWebgpuKernels(device: GPUDevice): void {
     const flat = (values: Tensor): Tensor => reshape(values, [values.size]);
     return tidy(() => reshape(where(flat(condition), flat(t), flat(e)), t.shape));
   });
-  replaceKernel('Conv2DBackpropFilter', ({ inputs, attrs }) => {
-    const { filterShape, ...attributes } = attrs as unknown as ConvolutionAttributes & { filterShape: Shape4D };
-    const { x, dy } = inputs as unknown as { x: Tensor4D; dy: Tensor4D };
+  const sumOverPixels = getKernel('Conv2DBackpropFilter', 'webgpu').kernelFunc;
+  replaceKernel('Conv2DBackpropFilter', (call) => {
+    const { filterShape, ...attributes } = call.attrs as unknown as ConvolutionAttributes & { filterShape: Shape4D };
+    const { x, dy } = call.inputs as unknown as { x: Tensor4D; dy: Tensor4D };
     const info = convolutionInfo(x.shape, filterShape, attributes, false);
+    const patchesBytes =
+      4 * info.batchSize * info.outHeight * info.outWidth * util.sizeFromShape(filterShape.slice(0, 3));
+    if (patchesBytes > device.limits.maxStorageBufferBindingSize) return sumOverPixels(call);
     return tidy(() => reshape(filterGradient(x, dy, info), filterShape));
   });
 }
