@@ -39,6 +39,7 @@ import {
   sumRows,
   sumSegments,
 } from './heap-kernels.ts';
+import { wrapKernel } from './wrap-kernel.ts';
 
 type Inputs = Record<string, Tensor>;
 type Border = [before: number, after: number];
@@ -176,43 +177,33 @@ function depthwiseInputGradient(dy: Tensor4D, filter: Tensor4D, info: Conv2DInfo
 
 /** Transposes explicitly before the product: the backend's own transposed product is scalar code, 10 times slower. */
 function replaceMatMul(): void {
-  const original = getKernel('BatchMatMul', 'wasm');
-  unregisterKernel('BatchMatMul', 'wasm');
   const swap = (x: Tensor): Tensor => transpose(x, [...x.shape.keys()].with(-2, x.rank - 1).with(-1, x.rank - 2));
-  registerKernel({
-    ...original,
-    kernelFunc: ({ inputs, attrs, backend }) => {
-      const { a, b } = inputs as { a: Tensor; b: Tensor };
-      const left = attrs?.['transposeA'] ? swap(a) : a;
-      const right = attrs?.['transposeB'] ? swap(b) : b;
-      const plain = { transposeA: false, transposeB: false };
-      const product = original.kernelFunc({ inputs: { a: left, b: right }, backend, attrs: plain });
-      if (left !== a) left.dispose();
-      if (right !== b) right.dispose();
-      return product;
-    },
+  wrapKernel('wasm', 'BatchMatMul', ({ inputs, attrs, backend }, original) => {
+    const { a, b } = inputs as { a: Tensor; b: Tensor };
+    const left = attrs?.['transposeA'] ? swap(a) : a;
+    const right = attrs?.['transposeB'] ? swap(b) : b;
+    const plain = { transposeA: false, transposeB: false };
+    const product = original({ inputs: { a: left, b: right }, backend, attrs: plain });
+    if (left !== a) left.dispose();
+    if (right !== b) right.dispose();
+    return product;
   });
 }
 
 /** Sums or means over the leading axes (gradients of biases, batch statistics) run as one loop instead of a transposition. */
 function replaceReduction(kernelName: 'Sum' | 'Mean', divisor: (rows: number) => number): void {
-  const original = getKernel(kernelName, 'wasm');
-  unregisterKernel(kernelName, 'wasm');
-  registerKernel({
-    ...original,
-    kernelFunc: (call) => {
-      const x = call.inputs['x']!;
-      const { axis, keepDims } = call.attrs as unknown as { axis: number | number[]; keepDims: boolean };
-      const axes = util.parseAxisParam(axis, x.shape);
-      const leading = axes.length < x.shape.length && axes.every((value, index) => value === index);
-      if (!leading || x.dtype !== 'float32') return original.kernelFunc(call);
-      const kept = x.shape.slice(axes.length);
-      const channels = util.sizeFromShape(kept);
-      const rows = util.sizeFromShape(x.shape.slice(0, axes.length));
-      const backend = call.backend as BackendWasm;
-      const sums = sumRows(x, channels, divisor(rows), backend);
-      const shape = keepDims ? [...axes.map(() => 1), ...kept] : kept;
-      return backend.makeOutput(shape, 'float32', undefined, sums);
-    },
+  wrapKernel('wasm', kernelName, (call, original) => {
+    const x = call.inputs['x']!;
+    const { axis, keepDims } = call.attrs as unknown as { axis: number | number[]; keepDims: boolean };
+    const axes = util.parseAxisParam(axis, x.shape);
+    const leading = axes.length < x.shape.length && axes.every((value, index) => value === index);
+    if (!leading || x.dtype !== 'float32') return original(call);
+    const kept = x.shape.slice(axes.length);
+    const channels = util.sizeFromShape(kept);
+    const rows = util.sizeFromShape(x.shape.slice(0, axes.length));
+    const backend = call.backend as BackendWasm;
+    const sums = sumRows(x, channels, divisor(rows), backend);
+    const shape = keepDims ? [...axes.map(() => 1), ...kept] : kept;
+    return backend.makeOutput(shape, 'float32', undefined, sums);
   });
 }

@@ -6,59 +6,46 @@ import {
   addN,
   concat,
   env,
-  getKernel,
   matMul,
   pad,
-  registerKernel,
   reshape,
-  slice,
   stridedSlice,
   sum,
   tidy,
-  unregisterKernel,
   util,
   where,
-  type KernelFunc,
-  type Rank,
   type Tensor,
   type Tensor4D,
 } from '@tensorflow/tfjs-core';
 import { convolutionInfo, type Conv2DInfo, type ConvolutionAttributes, type Shape4D } from './convolution.ts';
+import { wrapKernel } from './wrap-kernel.ts';
 
 /** Registers the kernels in place of the backend's own; `device` is the one that it runs on. */
 export function registerWebgpuKernels(device: GPUDevice): void {
   // The other form of a convolution's input gradient is a tiled matrix product, twice as fast.
   env().set('WEBGPU_USE_NAIVE_CONV2D_TRANSPOSE', false);
-  const addFew = getKernel('AddN', 'webgpu').kernelFunc;
   // One buffer is for the sum.
   const most = device.limits.maxStorageBuffersPerShaderStage - 1;
-  replaceKernel('AddN', (call) => {
+  wrapKernel('webgpu', 'AddN', (call, original) => {
     // tfjs passes the list itself.
     const terms = call.inputs as unknown as Tensor[];
-    return terms.length <= most ? addFew(call) : tidy(() => addN([addN(terms.slice(0, most)), ...terms.slice(most)]));
+    return terms.length <= most ? original(call) : tidy(() => addN([addN(terms.slice(0, most)), ...terms.slice(most)]));
   });
-  const select = getKernel('Select', 'webgpu').kernelFunc;
-  replaceKernel('Select', (call) => {
+  wrapKernel('webgpu', 'Select', (call, original) => {
     const { condition, t, e } = call.inputs as unknown as { condition: Tensor; t: Tensor; e: Tensor };
-    if (t.rank <= 4) return select(call);
+    if (t.rank <= 4) return original(call);
     const flat = (values: Tensor): Tensor => reshape(values, [values.size]);
     return tidy(() => reshape(where(flat(condition), flat(t), flat(e)), t.shape));
   });
-  const sumOverPixels = getKernel('Conv2DBackpropFilter', 'webgpu').kernelFunc;
-  replaceKernel('Conv2DBackpropFilter', (call) => {
+  wrapKernel('webgpu', 'Conv2DBackpropFilter', (call, original) => {
     const { filterShape, ...attributes } = call.attrs as unknown as ConvolutionAttributes & { filterShape: Shape4D };
     const { x, dy } = call.inputs as unknown as { x: Tensor4D; dy: Tensor4D };
     const info = convolutionInfo(x.shape, filterShape, attributes, false);
     const patchesBytes =
       4 * info.batchSize * info.outHeight * info.outWidth * util.sizeFromShape(filterShape.slice(0, 3));
-    if (patchesBytes > device.limits.maxStorageBufferBindingSize) return sumOverPixels(call);
+    if (patchesBytes > device.limits.maxStorageBufferBindingSize) return original(call);
     return tidy(() => reshape(filterGradient(x, dy, info), filterShape));
   });
-}
-
-function replaceKernel(kernelName: string, kernelFunc: KernelFunc): void {
-  unregisterKernel(kernelName, 'webgpu');
-  registerKernel({ kernelName, backendName: 'webgpu', kernelFunc });
 }
 
 /** Output tiles of a matrix product that keep a large device busy. */
@@ -98,9 +85,6 @@ function patches(x: Tensor4D, info: Conv2DInfo): Tensor4D {
   const taps = Array.from({ length: filterHeight * filterWidth }, (_, tap): Tensor4D => {
     const [row, column] = [Math.floor(tap / filterWidth), tap % filterWidth];
     const begin: Shape4D = [0, row, column, 0];
-    if (rows.stride === 1 && columns.stride === 1) {
-      return slice<Rank.R4, Tensor4D>(padded, begin, [batchSize, rows.count, columns.count, inChannels]);
-    }
     const end: Shape4D = [batchSize, row + rows.count, column + columns.count, inChannels];
     return stridedSlice(padded, begin, end, [1, rows.stride, columns.stride, 1]) as Tensor4D;
   });

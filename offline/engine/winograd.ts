@@ -3,9 +3,10 @@
  * those of the tfjs WASM backend, which multiply every tap and know no fused multiply-add; others stay with the backend.
  */
 import { readFileSync } from 'node:fs';
-import { getKernel, registerKernel, unregisterKernel, type KernelFunc, type TensorInfo } from '@tensorflow/tfjs-core';
+import { getKernel, type TensorInfo } from '@tensorflow/tfjs-core';
 import type { BackendWasm } from '@tensorflow/tfjs-backend-wasm';
 import { convolutionInfo, type Conv2DInfo, type ConvolutionAttributes, type Shape4D } from './convolution.ts';
+import { wrapKernel } from './wrap-kernel.ts';
 
 type Inputs = { x: TensorInfo; filter: TensorInfo; bias?: TensorInfo };
 type Attributes = ConvolutionAttributes & {
@@ -59,7 +60,7 @@ export const isKernelSupported = (): boolean => wasm.validate(CODE);
 /** Puts the kernels before those that are registered; call it before the backend is opened. */
 export function registerWinograd(): void {
   for (const name of ['Conv2D', 'FusedConv2D']) {
-    replaceKernel(name, (call, original) => {
+    wrapKernel('wasm', name, (call, original) => {
       const inputs = call.inputs as Inputs;
       const attributes = call.attrs as unknown as Attributes;
       const { activation = 'linear' } = attributes;
@@ -75,20 +76,12 @@ export function registerWinograd(): void {
       return activated;
     });
   }
-  replaceKernel('Conv2DBackpropFilter', (call, original) => {
+  wrapKernel('wasm', 'Conv2DBackpropFilter', (call, original) => {
     const { x, dy } = call.inputs as { x: TensorInfo; dy: TensorInfo };
     const attributes = call.attrs as unknown as Attributes;
     const info = suitedInfo(x.shape, attributes.filterShape, attributes);
     return info ? filterGradient(x, dy, info, call.backend as BackendWasm) : original(call);
   });
-}
-
-type Call = Parameters<KernelFunc>[0];
-
-function replaceKernel(name: string, kernel: (call: Call, original: KernelFunc) => ReturnType<KernelFunc>): void {
-  const original = getKernel(name, 'wasm');
-  unregisterKernel(name, 'wasm');
-  registerKernel({ ...original, kernelFunc: (call) => kernel(call, original.kernelFunc) });
 }
 
 /**
