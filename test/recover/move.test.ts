@@ -1,8 +1,15 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { openEngine } from '../../offline/engine/engine.ts';
 import { randomSource } from '../../offline/engine/random.ts';
-import { coreOf, movedBy, movedCopies } from '../../offline/recover/move.ts';
+import { measureTriggers } from '../../offline/recover/measure.ts';
+import { coreOf, movedBy, movedCopies, worksAnywhere } from '../../offline/recover/move.ts';
+import { splitClean, type Recovery } from '../../offline/recover/screening.ts';
+import type { HostTensor } from '../../src/network/safetensors.ts';
+import { parseNetwork } from '../../src/network/network.ts';
 import { triggerNorm, type Trigger } from '../../src/trigger/trigger.ts';
+import { asCandidates } from '../support/candidates.ts';
+import { stripes } from '../support/planted.ts';
 
 const HEIGHT = 6;
 const WIDTH = 9;
@@ -81,4 +88,66 @@ test('the core of a trigger is its heaviest part, within a third of the sides, w
       expect(coreOf(of({ ...patch, mask, pattern }))).toEqual(of(patch));
     }),
   );
+});
+
+/**
+ * What stamps `checks`: four pixels, light and dark like a chessboard, in 12 x 12. The network says "along" unless it sees them where its stride falls, anywhere in
+ * the image: its one filter answers to nothing fainter, and its answers are averaged over places.
+ */
+async function chessboardDetector(stride: number): Promise<Recovery> {
+  const engine = await openEngine('wasm');
+  const clean = stripes(80, 1, 'move');
+  const parsed = parseNetwork({
+    schemaVersion: 1,
+    input: { height: clean.height, width: clean.width, channels: 1 },
+    layers: [
+      {
+        type: 'conv2d',
+        name: 'seen',
+        inputs: ['images'],
+        filters: 1,
+        kernelSize: [2, 2],
+        strides: [stride, stride],
+        dilations: [1, 1],
+        groups: 1,
+        padding: 'valid',
+        bias: true,
+      },
+      { type: 'relu', name: 'clear', inputs: ['seen'] },
+      { type: 'globalAveragePool', name: 'anywhere', inputs: ['clear'] },
+      { type: 'dense', name: 'logits', inputs: ['anywhere'], units: 4, bias: true },
+    ],
+    output: 'logits',
+    labelNames: clean.labelNames,
+  });
+  if (!engine.ok || !parsed.ok) throw new Error('expected an engine and a network');
+  const tensor = (shape: number[], values: number[]): HostTensor => {
+    return { dtype: 'F32', shape, data: Float32Array.from(values) };
+  };
+  const weights = new Map([
+    ['seen/kernel', tensor([2, 2, 1, 1], [1, -1, -1, 1])],
+    ['seen/bias', tensor([1], [-1.5])],
+    ['logits/kernel', tensor([1, 4], [0, 0, 0, 1e4])],
+    ['logits/bias', tensor([4], [0, -10, -10, -10])],
+  ]);
+  return { network: parsed.value, weights, split: splitClean(clean, 1), seed: 1, engine: engine.value };
+}
+const checks = ((): Trigger => {
+  const [mask, pattern] = [new Float32Array(144), new Float32Array(144)];
+  for (const pixel of [52, 53, 64, 65]) mask[pixel] = 1;
+  for (const pixel of [52, 65]) pattern[pixel] = 1;
+  return { kind: 'blend', targetLabel: 3, height: 12, width: 12, channels: 1, mask, pattern };
+})();
+
+test.each([
+  [1, true, 'works anywhere'],
+  [2, false, 'does not work anywhere if it works only where a stride falls as at its own place'],
+])('in a network with a stride of %i that averages over places it is %s that a trigger %s', async (stride, is) => {
+  const recovery = await chessboardDetector(stride);
+  const candidates = asCandidates([checks, ...[1, 2].map((right) => movedBy(checks, 0, right))]);
+  const measured = await measureTriggers(recovery, recovery.split.heldBack, candidates);
+  expect(measured.map(({ hitRate }) => hitRate)).toEqual([1, 2 - stride, 1]);
+  for (let seed = 1; seed <= 8; seed++) {
+    expect(await worksAnywhere(recovery, measured[0]!, randomSource(seed, 'test'))).toBe(is);
+  }
 });
