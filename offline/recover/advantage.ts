@@ -15,6 +15,7 @@ import { toDevice } from '../../src/network/forward.ts';
 import { everyIndex, indicesWithout, spread } from '../batch.ts';
 import { selectImages } from '../data/dataset.ts';
 import { runReportedJobs } from '../jobs.ts';
+import { mean } from '../mean.ts';
 import { upperMedian } from '../median.ts';
 import { logitsOf } from '../predict.ts';
 import type { Report } from '../progress.ts';
@@ -65,8 +66,6 @@ export async function labelAdvantages(
     }),
   );
 }
-
-const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
 
 /** How many spreads one conviction lies above the median of the others, on a logarithmic scale as norms are. */
 export function convictionIndex(convictions: readonly number[], position: number): number {

@@ -165,7 +165,7 @@ async function thoseThatWorkAnywhere(
   const found: Measured[] = [];
   for (const ofForm of Map.groupBy(pool, ({ form }) => form).values()) {
     const best = ofForm.reduce((most, item) => (item.hitRate > most.hitRate ? item : most));
-    if (await worksAnywhere(recovery, best, random)) found.push(...ofForm);
+    if (await worksAnywhere(recovery, best.trigger, random)) found.push(...ofForm);
   }
   return found;
 }

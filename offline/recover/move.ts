@@ -6,7 +6,8 @@
  */
 import { triggerNorm, type Trigger } from '../../src/trigger/trigger.ts';
 import type { RandomSource } from '../engine/random.ts';
-import { measureTriggers, type Measured } from './measure.ts';
+import { mean } from '../mean.ts';
+import { labelHitRates } from './measure.ts';
 import type { Recovery } from './screening.ts';
 
 /** The share of its norm that a moved trigger must keep within the image. */
@@ -95,25 +96,13 @@ export function movedCopies(trigger: Trigger, count: number, leastShare: number,
 }
 
 /** Whether the core of a trigger works far from where it was recovered, and not only at places that the network cannot tell from that one. */
-export async function worksAnywhere(
-  recovery: Recovery,
-  { form, trigger }: Measured,
-  random: RandomSource,
-): Promise<boolean> {
+export async function worksAnywhere(recovery: Recovery, trigger: Trigger, random: RandomSource): Promise<boolean> {
   const core = coreOf(trigger);
   const copies = movedCopies(core, TRIES, FAR, random);
   if (copies.length < TRIES) return false;
-  const rates = async (triggers: readonly Trigger[]): Promise<number[]> => {
-    const measured = await measureTriggers(
-      recovery,
-      recovery.split.heldBack,
-      triggers.map((each) => ({ form, trigger: each })),
-    );
-    return measured.map(({ hitRate }) => hitRate);
-  };
-  if (mean(await rates(copies)) < ANYWHERE) return false;
-  const [own, ...near] = await rates([core, ...NEIGHBOURS.map(([down, right]) => movedBy(core, down, right))]);
+  const hitRatesOf = async (triggers: readonly Trigger[]): Promise<number[]> =>
+    (await labelHitRates(recovery, recovery.split.heldBack, triggers)).map((rates) => rates[trigger.targetLabel]!);
+  if (mean(await hitRatesOf(copies)) < ANYWHERE) return false;
+  const [own, ...near] = await hitRatesOf([core, ...NEIGHBOURS.map(([down, right]) => movedBy(core, down, right))]);
   return mean(near) >= STEADY * own!;
 }
-
-const mean = (rates: readonly number[]): number => rates.reduce((sum, rate) => sum + rate, 0) / rates.length;

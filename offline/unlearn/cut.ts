@@ -11,6 +11,7 @@ import { calibrate, scoreImages } from '../calibrate.ts';
 import { selectImages } from '../data/dataset.ts';
 import type { Engine } from '../engine/engine.ts';
 import { runReportedJobs } from '../jobs.ts';
+import { mean } from '../mean.ts';
 import { predict } from '../predict.ts';
 import type { Report } from '../progress.ts';
 import { labelHitRates } from '../recover/measure.ts';
@@ -172,5 +173,3 @@ async function separationAt(input: CutInput, cut: string, host: HostWeights, wei
   }
   return mean(flagged);
 }
-
-const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;

@@ -4,6 +4,7 @@ import { targetLabels } from '../../attack/attack.ts';
 import { DEFENSES } from '../../baseline/defense.ts';
 import { DETECTORS } from '../../baseline/detector.ts';
 import { BALANCE_VARIANTS, STEP_VARIANTS } from '../../baseline/variants.ts';
+import { mean } from '../../mean.ts';
 import { isBackdoor } from '../../scan.ts';
 import { percent, table } from '../../report/text.ts';
 import { subjectName } from './grid.ts';
@@ -16,7 +17,6 @@ type DetectorRecord = Extract<BenchRecord, { kind: 'detector' }>;
 export type Section = { title: string; rows: string[][] };
 
 const NONE = '–';
-const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
 /** One figure of several records, where they have it. */
 const over = (values: readonly (number | null)[], show: (values: number[]) => string): string => {
   const present = values.filter((value) => value !== null);
