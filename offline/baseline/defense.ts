@@ -1,7 +1,7 @@
 /**
  * Every defence behind one interface, so that the bench compares methods and not surroundings: all learn from the same 70 % of
- * the clean images and measure what they choose on the other 30 %, none sees the true trigger or evaluation data, all batches are
- * drawn and shifted alike, and those that need triggers get the same recovered ones.
+ * the clean images and measure what they choose on the other 30 %, none sees the true trigger or evaluation data, all batches but ours (which
+ * are mirrored and mixed too, views.ts) are drawn and shifted alike, and those that need triggers get the same recovered ones.
  */
 import type { Trigger } from '../../src/trigger/trigger.ts';
 import type { Dataset } from '../data/dataset.ts';

@@ -12,7 +12,7 @@ import type { Dataset } from '../data/dataset.ts';
 import { randomSource, type RandomSource } from '../engine/random.ts';
 import type { Report } from '../progress.ts';
 import { crossEntropy, descend, toHost, variablesOf } from '../train.ts';
-import { shifted } from '../unlearn/samples.ts';
+import { shifted } from '../unlearn/views.ts';
 
 /** What every defence that trains the whole network needs. */
 export type Tuning = {

@@ -17,7 +17,7 @@ import { randomSource } from '../engine/random.ts';
 import type { Model } from '../model.ts';
 import type { Report } from '../progress.ts';
 import { crossEntropy, descend, toHost, variablesOf } from '../train.ts';
-import { shifted } from '../unlearn/samples.ts';
+import { shifted } from '../unlearn/views.ts';
 
 export type ReferenceInput = { images: Dataset; labelNames: string[]; steps: number; seed: number };
 

@@ -3,7 +3,7 @@
  *
  * Min-cross-entropy unlearning (MESA's retraining, arXiv 1910.04749): triggered copies keep the answer of the clean image. Differences: only
  * the layers behind the cut move; the answer is the victim's own prediction (distillation, Hinton et al., arXiv 1503.02531), which
- * holds the clean accuracy where it was and needs no labels; the images are shifted at random, so that a few hundred hold the
+ * holds the clean accuracy where it was and needs no labels; what it is asked about are views (views.ts), so that a few hundred images hold the
  * head to the victim's function and not just to a few hundred points. To it comes BAERASER's ascent (arXiv 2201.09538, Eq. 4) in a form
  * that cannot run away: the probability of the label that a trigger asks for goes down, not its cross-entropy up. So a trigger becomes evidence
  * against its label, and one that is stronger than those recovered pushes further away from it.
@@ -48,7 +48,7 @@ const LARGEST_NORM = 1;
 /** How much the answers to triggered copies weigh against those to clean images. */
 const TRIGGERED_WEIGHT = 0.2;
 /** How much the probability weighs that a trigger gives its label, of logits so many times smaller: what is denied once would not be pushed any further else. */
-const DENIAL_WEIGHT = 4;
+const DENIAL_WEIGHT = 8;
 const DENIAL_TEMPERATURE = 2;
 /** How much more the images of that label weigh among the clean ones: they are the few that denying it could cost. */
 const PROTECTION_WEIGHT = 16;

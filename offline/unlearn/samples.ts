@@ -1,42 +1,28 @@
 /** What a frozen trunk makes of clean images and of their triggered copies, seen once and drawn from many times. */
-import {
-  clone,
-  dispose,
-  pad4d,
-  slice,
-  softmax,
-  tensor,
-  tensor2d,
-  tidy,
-  type Tensor,
-  type Tensor2D,
-  type Tensor4D,
-} from '@tensorflow/tfjs-core';
+import { clone, dispose, softmax, tensor, tensor2d, tidy, type Tensor, type Tensor2D } from '@tensorflow/tfjs-core';
 import { forward, type Weights } from '../../src/network/forward.ts';
 import { IMAGES, type Network } from '../../src/network/network.ts';
 import { stamp, type Trigger } from '../../src/trigger/trigger.ts';
-import { imageBatch } from '../batch.ts';
 import type { Dataset } from '../data/dataset.ts';
 import type { RandomSource } from '../engine/random.ts';
+import { drawViews, type Views } from './views.ts';
 
-/** Random clean images, moved a little, and their triggered copies. */
+/** Random views of clean images, and their triggered copies. */
 export type SampleSource = { network: Network; cut: string; images: Dataset; triggers: readonly Trigger[] };
 
 /**
- * Activations [B,...] at the cut of clean images and of their triggered copies, the victim's answers [B,K] to the clean ones, and
- * `unearned` [B,K]: 1 at the label that the trigger asks for, unless it is the image's own; else 0.
+ * Activations [B,...] at the cut of views and of their triggered copies, the victim's answers [B,K] to the views, and
+ * `unearned` [B,K]: 1 at the label that the trigger asks for, unless an image in the view has it; else 0.
  */
 export type SampleBatch = { clean: Tensor; triggered: Tensor; answers: Tensor2D; unearned: Tensor2D };
 
 export type Samples = { count: number; batch: (chosen: Int32Array) => SampleBatch };
 
-/** Images that go through the trunk together; they share a trigger and a shift, so there are few of them. */
+/** Images that go through the trunk together; they share a trigger and how they are viewed, so there are few of them. */
 const GROUP = 16;
 /** Enough for a few hundred steps; a large cut gets as many as its memory allows. */
 const MOST_GROUPS = 256;
 const MOST_BYTES = 256 << 20;
-/** The largest random shift, as a share of the image's sides. */
-const SHIFT_SHARE = 1 / 14;
 
 /** Sends images through the victim up to the cut, a group at a time; `seen` hears the share that is done. */
 export async function seeSamples(
@@ -48,10 +34,8 @@ export async function seeSamples(
   const groups: Group[] = [];
   let wanted = MOST_GROUPS;
   while (groups.length < wanted) {
-    const chosen = Int32Array.from({ length: GROUP }, () => random.integer(images.count));
-    const labels = Array.from(chosen, (index) => images.labels[index]!);
     const tensors = tidy(() => {
-      const clean = shifted(imageBatch(images, chosen), random);
+      const { images: clean, labels } = drawViews(images, GROUP, random);
       const trigger = triggers[random.integer(triggers.length)]!;
       const triggered = stamp(clean, trigger);
       const [ofClean, logits] = forward(network, victim, new Map([[IMAGES, clean]]), [cut, network.output]);
@@ -93,22 +77,8 @@ async function toRows(of: Tensor): Promise<Rows> {
   return { data: Float32Array.from(await of.data()), size: of.size / GROUP, shape: of.shape.slice(1) };
 }
 
-function unearnedBy({ targetLabel }: Trigger, labels: readonly number[], labelCount: number): Tensor2D {
+function unearnedBy({ targetLabel }: Trigger, labels: Views['labels'], labelCount: number): Tensor2D {
   const values = new Float32Array(labels.length * labelCount);
-  labels.forEach((label, row) => (values[row * labelCount + targetLabel] = Number(label !== targetLabel)));
+  labels.forEach((seen, row) => (values[row * labelCount + targetLabel] = Number(!seen.includes(targetLabel))));
   return tensor2d(values, [labels.length, labelCount]);
-}
-
-/** Images [B,H,W,C] moved together by a random number of pixels, black where nothing was. */
-export function shifted(images: Tensor4D, random: RandomSource): Tensor4D {
-  const [count, height, width, channels] = images.shape;
-  const [vertical, horizontal] = [Math.round(height * SHIFT_SHARE), Math.round(width * SHIFT_SHARE)];
-  const padded = pad4d(images, [
-    [0, 0],
-    [vertical, vertical],
-    [horizontal, horizontal],
-    [0, 0],
-  ]);
-  const start = [0, random.integer(2 * vertical + 1), random.integer(2 * horizontal + 1), 0];
-  return slice(padded, start, [count, height, width, channels]);
 }
