@@ -51,7 +51,7 @@ const TRIGGERED_WEIGHT = 0.2;
 const DENIAL_WEIGHT = 8;
 const DENIAL_TEMPERATURE = 2;
 /** How much more the images of that label weigh among the clean ones: they are the few that denying it could cost. */
-const PROTECTION_WEIGHT = 16;
+const PROTECTION_WEIGHT = 4;
 /** How much of the work is sending images through the trunk, as progress tells it. */
 const SEEING_SHARE = 0.5;
 
