@@ -11,6 +11,7 @@ import type { HostWeights } from '../../src/network/safetensors.ts';
 import type { Trigger } from '../../src/trigger/trigger.ts';
 import { everyIndex, spread } from '../batch.ts';
 import { selectImages, type Dataset } from '../data/dataset.ts';
+import { mean } from '../mean.ts';
 import { logitsOf } from '../predict.ts';
 
 /** What a label is restored by: images that nothing was trained on, and the triggers that were unlearned. */
@@ -71,7 +72,7 @@ function likelihood(logits: Logits, label: number, shift: number): number {
     const others = row.reduce((sum, logit, index) => sum + (index === label ? 0 : Math.exp(logit - own)), 0);
     return 1 / (1 + others);
   });
-  return probabilities.reduce((sum, value) => sum + value, 0) / probabilities.length;
+  return mean(probabilities);
 }
 
 /** The largest shift in 0 .. MOST that is within bounds, which no larger one is then; 0 if none is. */

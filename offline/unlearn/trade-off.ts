@@ -6,6 +6,7 @@ import { attackSuccessRate, cleanAccuracy } from '../../src/metrics.ts';
 import { stamp, type Trigger } from '../../src/trigger/trigger.ts';
 import { everyIndex, imageBatch, spread } from '../batch.ts';
 import { selectImages, type Dataset } from '../data/dataset.ts';
+import { mean } from '../mean.ts';
 import { labelsOf } from '../predict.ts';
 
 /** Rates on the watched images after a number of steps; the attack is that of the recovered triggers. */
@@ -44,7 +45,7 @@ export function openWatch(network: Network, cut: string, weights: Weights, watch
     moments.push({
       step,
       cleanAccuracy: cleanAccuracy(await answers(clean!, current), images.labels).rate,
-      attackSuccessRate: rates.reduce((sum, rate) => sum + rate, 0) / rates.length,
+      attackSuccessRate: mean(rates),
     });
   };
   return { moments, look, end: () => dispose([batch, ...activations]) };

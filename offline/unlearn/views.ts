@@ -3,7 +3,8 @@
  * rectangle of another image in them (CutMix, Yun et al., arXiv 1905.04899). Difference: labels are not mixed, for the victim itself is asked about
  * every view (Beyer et al., "a good teacher is patient and consistent", arXiv 2106.05237).
  */
-import { add, mul, ones, pad4d, reverse4d, slice, sub, type Rank, type Tensor4D } from '@tensorflow/tfjs-core';
+import { ones, pad4d, reverse4d, slice, type Rank, type Tensor4D } from '@tensorflow/tfjs-core';
+import { blend } from '../../src/trigger/trigger.ts';
 import { imageBatch } from '../batch.ts';
 import type { Dataset } from '../data/dataset.ts';
 import type { RandomSource } from '../engine/random.ts';
@@ -39,7 +40,7 @@ export function drawViews(dataset: Dataset, count: number, random: RandomSource)
     [left, width - wide - left],
     [0, 0],
   ]);
-  return { images: add(images, mul(rectangle, sub(covering, images))), labels };
+  return { images: blend(images, rectangle, covering), labels };
 }
 
 const mirrored = (images: Tensor4D, random: RandomSource): Tensor4D =>

@@ -8,18 +8,18 @@ import { drawViews } from '../../offline/unlearn/views.ts';
 beforeAll(openWasm);
 
 const SIDE = 8;
-const COUNT = 200;
+const COUNT = 100;
 /** Image i is of brightness i + 1 on its left half, i + 101 on its right, so that a pixel tells whose it is and where it was; its label is i. */
 const dataset: Dataset = {
   images: Uint8Array.from({ length: COUNT * SIDE * SIDE }, (_, index) => {
-    const image = Math.floor(index / SIDE ** 2) % 100;
+    const image = Math.floor(index / SIDE ** 2);
     return image + 1 + (index % SIDE < SIDE / 2 ? 0 : 100);
   }),
-  count: 100,
+  count: COUNT,
   height: SIDE,
   width: SIDE,
   channels: 1,
-  labels: Int32Array.from({ length: 100 }, (_, index) => index),
+  labels: Int32Array.from({ length: COUNT }, (_, index) => index),
   labelNames: null,
 };
 
