@@ -21,18 +21,20 @@ import { knownServing, noteServing } from './serving.ts';
 const FLUSH_MS = 2_000;
 /** A flush that is this late was cut off with its request. */
 const FLUSH_GRACE_MS = 3_000;
-/** How many of the requests that could be compared are, and how many at most between two flushes. */
+/**
+ * How many of the requests that could be compared are, drawn at random (every other one would miss what comes at every other one),
+ * and how many at most between two flushes.
+ */
 const COMPARED_SHARE = 0.5;
 const COMPARED_LIMIT = 100;
 
 type Pending = Map<string, Counts>;
 
 /** Counts wait for each object by themselves, so that one that fails delays only its own. */
-const isolate: { forHealth: Pending; forRollout: Pending; flushAtMs: number; due: number; compared: number } = {
+const isolate: { forHealth: Pending; forRollout: Pending; flushAtMs: number; compared: number } = {
   forHealth: new Map(),
   forRollout: new Map(),
   flushAtMs: -Infinity,
-  due: 0,
   compared: 0,
 };
 
@@ -120,10 +122,7 @@ function counterpart({ digest }: Model): { canary: string; other: string } | und
 /** Runs the first image of a request on the other release too, and counts for the canary how the answers differ. */
 async function compare(env: Env, waiter: Waiter, model: Model, images: Float32Array, given: Inference): Promise<void> {
   const pair = counterpart(model);
-  if (!pair || isolate.compared >= COMPARED_LIMIT) return;
-  isolate.due += COMPARED_SHARE;
-  if (isolate.due < 1) return;
-  isolate.due -= 1;
+  if (!pair || isolate.compared >= COMPARED_LIMIT || Math.random() >= COMPARED_SHARE) return;
   isolate.compared += 1;
   const other = await namedModel(env, waiter, pair.other);
   const otherAnswer = other.ok ? answerOf(env, other.value, model.network.input, images) : undefined;
