@@ -18,8 +18,8 @@ const TRIES = 8;
 /** The sides of the window that holds a trigger's core, as a share of the image's: larger than patches are, smaller than the way between copies. */
 const CORE = 1 / 3;
 /**
- * The mean success rate of its core far from its place from which on a trigger works anywhere. On victims of the project's own: 0.19 to 0.48 of 5 x 5
- * patches at random places, at most 0.05 of patches at fixed ones.
+ * How far beyond the label's natural rate the core of a trigger succeeds, on average, far from its place from which on it works anywhere. On victims of the
+ * project's own: 0.22 to 0.71 of 5 x 5 patches at random places, at most 0.08 of triggers at a fixed one in a small CNN or VGG, 0.18 in a ResNet-8.
  */
 const ANYWHERE = 0.15;
 /**
@@ -100,9 +100,11 @@ export async function worksAnywhere(recovery: Recovery, trigger: Trigger, random
   const core = coreOf(trigger);
   const copies = movedCopies(core, TRIES, FAR, random);
   if (copies.length < TRIES) return false;
-  const hitRatesOf = async (triggers: readonly Trigger[]): Promise<number[]> =>
-    (await labelHitRates(recovery, recovery.split.heldBack, triggers)).map((rates) => rates[trigger.targetLabel]!);
-  if (mean(await hitRatesOf(copies)) < ANYWHERE) return false;
-  const [own, ...near] = await hitRatesOf([core, ...NEIGHBOURS.map(([down, right]) => movedBy(core, down, right))]);
-  return mean(near) >= STEADY * own!;
+  const near = NEIGHBOURS.map(([down, right]) => movedBy(core, down, right));
+  // Moved out of the image it is no trigger, and what it gets is the natural rate.
+  const tried = [movedBy(core, core.height, 0), core, ...near, ...copies];
+  const hitRates = await labelHitRates(recovery, recovery.split.heldBack, tried);
+  const [natural, ...rates] = hitRates.map((ofTrigger) => ofTrigger[trigger.targetLabel]!);
+  const [own, ...moved] = rates.map((rate) => rate - natural!);
+  return mean(moved.slice(near.length)) >= ANYWHERE && mean(moved.slice(0, near.length)) >= STEADY * own!;
 }

@@ -151,3 +151,10 @@ test.each([
     expect(await worksAnywhere(recovery, checks, randomSource(seed, 'test'))).toBe(is);
   }
 });
+
+test('what a label is given without a trigger does not make a trigger of it work anywhere', async () => {
+  const recovery = await chessboardDetector(1);
+  const bias = { dtype: 'F32', shape: [4], data: Float32Array.of(0, -10, -10, 1) } as const;
+  const generous = { ...recovery, weights: new Map([...recovery.weights, ['logits/bias', bias]]) };
+  expect(await worksAnywhere(generous, checks, randomSource(1, 'test'))).toBe(false);
+});
