@@ -26,7 +26,7 @@ export type Subject = {
   guarded?: Guarded;
 };
 
-type Guarded = { cut: string; guard: Guard };
+type Guarded = { cut: string; guard: Guard; victimHead: HostWeights };
 
 /** Stamped images with their TRUE labels, and the label that the attacker wants. */
 export type Triggered = { images: Dataset; targetLabel: number };
@@ -109,7 +109,9 @@ export async function answerImages(
   const all = everyIndex(images.count);
   if (!guarded) return { labels: await predict(network, weights, images, all), scores: null };
   const { guard, cut } = guarded;
-  const { labels, features } = await predictWithFeatures(network, weights, cut, images, all);
+  const victimHead = toDevice(guarded.victimHead);
+  const { labels, features } = await predictWithFeatures({ network, weights, victimHead, cut }, images, all);
+  victimHead.forEach((tensor) => tensor.dispose());
   const count = guard.triggers.length;
   if (!count) {
     features.dispose();

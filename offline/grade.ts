@@ -16,6 +16,7 @@
  * and its projections are enough.
  */
 import { dispose, mean, mul, sub, sum, tidy, type Tensor2D } from '@tensorflow/tfjs-core';
+import { lastCut } from '../src/network/cuts.ts';
 import { toDevice } from '../src/network/forward.ts';
 import type { Trigger } from '../src/trigger/trigger.ts';
 import { everyIndex, indicesWithout } from './batch.ts';
@@ -25,7 +26,6 @@ import { logitsOf, logitsWithFeatures, rowsOf } from './predict.ts';
 import { convictionScales, LEAST_MARGIN, medianMargin, medianOver, ofLabel } from './recover/conviction.ts';
 import { measuringImages, type Measured } from './recover/measure.ts';
 import type { Recovery } from './recover/screening.ts';
-import { distinctCuts } from './unlearn/cut.ts';
 
 export type Grade = 'backdoor' | 'natural shortcut';
 
@@ -128,7 +128,7 @@ export async function weighTriggers(
   const [weights, referenceWeights] = [toDevice(host), toDevice(reference.weights)];
   const heldBack = measuringImages(split.heldBack);
   // A network that cannot be parted has no trunk in which anything could resemble anything.
-  const cut = distinctCuts(network)[0];
+  const cut = lastCut(network);
   const see = (indices: Int32Array, trigger?: Trigger) =>
     logitsWithFeatures(network, weights, cut ?? network.output, heldBack, indices, trigger);
   const refer = (indices: Int32Array, trigger?: Trigger) =>

@@ -3,7 +3,7 @@ import { argMax, concat, dispose, gather, tensor1d, tidy, type Tensor, type Tens
 import { forward, type Weights } from '../src/network/forward.ts';
 import { IMAGES, type Network } from '../src/network/network.ts';
 import { stamp, type Trigger } from '../src/trigger/trigger.ts';
-import { poolActivations } from '../src/trigger/match.ts';
+import { guardFeatures, poolActivations } from '../src/trigger/match.ts';
 import { imageBatch } from './batch.ts';
 import type { Dataset } from './data/dataset.ts';
 
@@ -62,7 +62,7 @@ export async function labelsOf(logits: Tensor2D): Promise<Int32Array> {
   return values;
 }
 
-/** Pooled trunk activations [N,F] of the chosen images (match.ts), stamped with a trigger if one is given. */
+/** What a guard judges [N,F] of the chosen images (match.ts) in a victim, stamped with a trigger if one is given. */
 export function featuresOf(
   network: Network,
   weights: Weights,
@@ -72,7 +72,9 @@ export function featuresOf(
   trigger?: Trigger,
 ): Tensor2D {
   const place = { network, weights, nodes: [cut] };
-  return overBatches(place, dataset, indices, trigger, ([activations]) => [poolActivations(activations!)])[0]!;
+  return overBatches(place, dataset, indices, trigger, ([activations]) => [
+    guardFeatures(network, weights, cut, activations!),
+  ])[0]!;
 }
 
 /** Logits [N,K] and pooled trunk activations [N,F] of the chosen images in one pass, stamped with a trigger if one is given. */
@@ -91,12 +93,17 @@ export function logitsWithFeatures(
   return { logits: logits!, features: features! };
 }
 
-/** Predicted labels [N] and pooled trunk activations [N,F] of the chosen images in one pass, stamped with a trigger if one is given. */
+/** Predicted labels [N] of a purified network and, from the same pass, what its guard judges [N,F] of the chosen images. */
 export async function predictWithFeatures(
-  ...what: Parameters<typeof logitsWithFeatures>
+  { network, weights, victimHead, cut }: { network: Network; weights: Weights; victimHead: Weights; cut: string },
+  dataset: Dataset,
+  indices: Int32Array,
 ): Promise<{ labels: Int32Array; features: Tensor2D }> {
-  const { logits, features } = logitsWithFeatures(...what);
-  return { labels: await labelsOf(logits), features };
+  const place = { network, weights, nodes: [network.output, cut] };
+  const [logits, features] = overBatches(place, dataset, indices, undefined, ([answer, activations]) => {
+    return [answer!, guardFeatures(network, victimHead, cut, activations!)];
+  });
+  return { labels: await labelsOf(logits!), features: features! };
 }
 
 /** Some rows of a matrix [N,F]. */

@@ -92,8 +92,12 @@ export async function purify(model: Model, images: Dataset, options: PurifyOptio
   );
   const before = [...pools.values()].flat();
   const after = before.map((item, index) => ({ ...item, hitRate: hitRates[index]![item.trigger.targetLabel]! }));
+  const head = headWeightShapes(network, cut);
+  const victimHead: HostWeights = new Map([...victim.weights].filter(([name]) => head.has(name)));
+  // Ascent has moved the trunk; the guard sees that one.
+  const watched = { ...cutInput, weights: new Map([...weights, ...victimHead]) };
   const guard = await progress.stage('calibrate', `probe behind ${cut}`, () =>
-    makeGuard(cutInput, weights, cut, images, pools, after, options.falsePositiveRate),
+    makeGuard(watched, cut, images, pools, after, options.falsePositiveRate),
   );
   const metrics = {
     victim: await measure(recovery, victim.weights, before),
@@ -123,8 +127,6 @@ export async function purify(model: Model, images: Dataset, options: PurifyOptio
     createdAt: options.now.toISOString(),
     expiresAt: new Date(options.now.getTime() + LIFETIME_DAYS * DAY_MS).toISOString(),
   };
-  const head = headWeightShapes(network, cut);
-  const victimHead: HostWeights = new Map([...victim.weights].filter(([name]) => head.has(name)));
   const findings = scan.findings.map((finding): Finding => {
     return { ...finding, pool: pools.get(finding.targetLabel) ?? finding.pool };
   });
@@ -169,8 +171,7 @@ async function measure(
 }
 
 async function makeGuard(
-  { network, pools: unlearned, grown, seed }: CutInput,
-  weights: HostWeights,
+  { network, weights, pools: unlearned, grown, seed }: CutInput,
   cut: string,
   images: Dataset,
   pools: ReadonlyMap<number, readonly Measured[]>,

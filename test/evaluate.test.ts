@@ -155,7 +155,7 @@ describe('the evaluation of a guard', () => {
     const [lower, upper] = cleanScores.toSorted((a, b) => a - b).slice(90, 92);
     const threshold = (lower! + upper!) / 2;
     const triggers: Trigger[] = [0, 1].map((targetLabel) => ({ ...shape, targetLabel }));
-    const guarded = { cut: 'flat', guard: guardOf(triggers, threshold) };
+    const guarded = { cut: 'flat', guard: guardOf(triggers, threshold), victimHead: new Map() };
     const { guard } = await evaluate({ ...subject, guarded }, clean, triggered);
     const pairs = triggeredScores.flatMap((high) => cleanScores.map((low) => high > low));
     expect(guard!.threshold).toBe(threshold);
@@ -165,7 +165,7 @@ describe('the evaluation of a guard', () => {
   });
 
   test('without triggers flags nothing and tells nothing apart', async () => {
-    const guarded = { cut: 'flat', guard: guardOf([], 0.5) };
+    const guarded = { cut: 'flat', guard: guardOf([], 0.5), victimHead: new Map() };
     const { guard } = await evaluate({ ...subject, guarded }, clean, triggered);
     expect(guard).toEqual({ threshold: 0.5, falsePositiveRate: 0, truePositiveRate: 0, auroc: 0.5 });
   });
@@ -173,6 +173,7 @@ describe('the evaluation of a guard', () => {
   test('of clean images alone has no true positives', async () => {
     const guarded = {
       cut: 'flat',
+      victimHead: new Map(),
       guard: guardOf(
         [
           { ...shape, targetLabel: 0 },

@@ -1,5 +1,9 @@
-/** A release on the device: one forward pass gives the label, the guard's verdict and, on a match, what the victim would have said. */
+/**
+ * A release on the device: one forward pass gives the label, the guard's verdict and, on a match, what the victim would have said. The victim's
+ * layers behind the cut run for the guard as well, up to the last node that it watches.
+ */
 import { dispose, tensor4d, tidy, type Tensor } from '@tensorflow/tfjs-core';
+import { guardNodes } from '../src/network/cuts.ts';
 import { forward, toDevice, type Weights } from '../src/network/forward.ts';
 import { IMAGES, type Network } from '../src/network/network.ts';
 import type { Release } from '../src/release/release.ts';
@@ -74,7 +78,7 @@ export function infer(model: Model, images: Float32Array, count: number, guarded
     );
     const answers = rows(logits!).map(answer);
     if (!activations) return answers.map((given) => ({ ...given, verdict: 'off' }));
-    const pooled = features(activations);
+    const pooled = features(model, activations);
     const verdicts = pooled.map((row) =>
       judge(probeScores(row, guard.probeWeights, guard.probeBias), fingerprint, calibration),
     );
@@ -91,9 +95,21 @@ export function infer(model: Model, images: Float32Array, count: number, guarded
   });
 }
 
-function features(activations: Tensor): Float32Array[] {
-  const { shape } = activations;
-  return poolFeatures(activations.dataSync<'float32'>(), shape[0]!, shape.at(-1)!, shape.length === 2);
+/** `guardFeatures` of src/trigger/match.ts, pooled in plain loops. */
+function features({ network, cut, victimHead }: Model, activations: Tensor): Float32Array[] {
+  const watched = forward(network, victimHead, new Map([[cut, activations]]), guardNodes(network, cut));
+  const pooled = watched.map((values) => {
+    const { shape } = values;
+    return poolFeatures(values.dataSync<'float32'>(), shape[0]!, shape.at(-1)!, shape.length === 2);
+  });
+  return pooled.reduce((joined, more) => joined.map((row, image) => joinTwo(row, more[image]!)));
+}
+
+function joinTwo(first: Float32Array, second: Float32Array): Float32Array {
+  const joined = new Float32Array(first.length + second.length);
+  joined.set(first);
+  joined.set(second, first.length);
+  return joined;
 }
 
 /** The quarantined head, run on the activations that the trunk has already computed. */

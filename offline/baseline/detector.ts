@@ -1,4 +1,5 @@
 /** Every input-level detector behind one interface. All look at the victim: a purified model no longer shows what to look for. */
+import { guardShare } from '../../src/network/cost.ts';
 import type { Trigger } from '../../src/trigger/trigger.ts';
 import { calibrate, scoreImages } from '../calibrate.ts';
 import type { Dataset } from '../data/dataset.ts';
@@ -15,21 +16,25 @@ export type DetectorInput = {
   seed: number;
   /** The recovered triggers of each label that was graded a backdoor; empty for a detector that needs none. */
   pools: readonly (readonly Trigger[])[];
-  /** Where the trunk ends, for the probe. */
+  /** Where the trunk ends, for the guard. */
   cut: string;
 };
 
 /** The rate of false alarms that a detector's own threshold promises, and its upper confidence bound. */
 export type Promised = { threshold: number; falsePositiveRate: number; falsePositiveBound: number };
-/** Scores [N] of images, higher for what looks triggered. */
-export type Fitted = { score: (images: Dataset) => Promise<Float32Array>; promised?: Promised };
+/** Scores [N] of images, higher for what looks triggered; `moreForwardPasses`: the arithmetic beyond whole passes, as a share of one. */
+export type Fitted = {
+  score: (images: Dataset) => Promise<Float32Array>;
+  promised?: Promised;
+  moreForwardPasses?: number;
+};
 
 export type Detector = {
   name: string;
   source: string;
   differs: readonly string[];
   needsTriggers: boolean;
-  /** Forward passes that one input costs, the one that answers it included where it serves both. */
+  /** Whole forward passes that one input costs, the one that answers it included where it serves both. */
   forwardPasses: number;
   fit(input: DetectorInput): Promise<Fitted>;
 };
@@ -48,6 +53,7 @@ async function fitProbe({ model, clean, seed, pools, cut }: DetectorInput): Prom
       return scores;
     },
     promised: { threshold, falsePositiveRate: FALSE_POSITIVE_RATE, falsePositiveBound: falsePositiveBound.upper },
+    moreForwardPasses: guardShare(network, cut),
   };
 }
 
@@ -55,7 +61,7 @@ async function fitProbe({ model, clean, seed, pools, cut }: DetectorInput): Prom
 export const DETECTORS: readonly Detector[] = [
   {
     name: 'probe',
-    source: 'this project: offline/calibrate.ts on the trunk of the release',
+    source: 'this project: offline/calibrate.ts on the trunk of the release and the victim behind it',
     differs: [],
     needsTriggers: true,
     forwardPasses: 1,

@@ -59,9 +59,9 @@ const firstOf = (images: Dataset): Dataset => selectImages(images, everyIndex(IM
 const isFlagged = ({ guard }: Answer): boolean => guard?.verdict === 'suspect';
 
 async function countDisagreeing(answers: Answer[], content: ReleaseContent, images: Dataset): Promise<number> {
-  const { manifest, guard } = content;
+  const { manifest, guard, victimHead } = content;
   const weights = toDevice(content.weights);
-  const guarded = { cut: manifest.cut, guard };
+  const guarded = { cut: manifest.cut, guard, victimHead };
   const { labels, scores } = await answerImages(manifest.network, weights, images, guarded);
   weights.forEach((tensor) => tensor.dispose());
   const { threshold } = guard.fingerprint;

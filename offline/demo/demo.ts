@@ -129,8 +129,8 @@ async function measure(
   content: ReleaseContent,
   { progress, tell }: DemoOptions,
 ): Promise<{ victim: Evaluation; purified: Evaluation }> {
-  const { manifest, weights, guard } = content;
-  const subject = { network: manifest.network, weights, guarded: { cut: manifest.cut, guard } };
+  const { manifest, weights, guard, victimHead } = content;
+  const subject = { network: manifest.network, weights, guarded: { cut: manifest.cut, guard, victimHead } };
   const what = `${test.count} clean and ${triggered.count} triggered test images`;
   const measured = await progress.stage('evaluate', what, async () => ({
     victim: await evaluate(victim, test, { images: triggered, targetLabel }),

@@ -1,5 +1,6 @@
 /** What the demo tells people, one chapter after another. */
 import type { Evaluation } from '../evaluate.ts';
+import { placesOf } from '../../src/network/cuts.ts';
 import type { ReleaseContent } from '../../src/release/release.ts';
 import { formatGrades, gravestFirst } from '../report/scanned.ts';
 import { counted, interval, list, percent, table } from '../report/text.ts';
@@ -33,7 +34,7 @@ export function beforeAndAfter(
       ['clean images flagged', '', flagged('falsePositiveRate')],
     ]),
     '',
-    `  The trunk ends at ${manifest.cut}; the guard watches there for ${counted(guard.triggers.length, 'finding')}.`,
+    `  The trunk ends at ${manifest.cut}; the guard watches at ${placesOf(manifest.network, manifest.cut)} for ${counted(guard.triggers.length, 'finding')}.`,
   ].join('\n');
 }
 

@@ -4,6 +4,7 @@ import { createReadStream } from 'node:fs';
 import { join } from 'node:path';
 import { parseNetwork } from '../../src/network/network.ts';
 import { openRelease } from '../../src/release/release.ts';
+import type { HostWeights } from '../../src/network/safetensors.ts';
 import type { Guard } from '../../src/release/guard.ts';
 import type { Source } from '../../src/release/manifest.ts';
 import { failure, success, type Result } from '../../src/result.ts';
@@ -35,7 +36,7 @@ export type OpenedModel = Model & {
   /** Null for a release and for a model directory. */
   imported: Imported | null;
   /** For a release: where its trunk ends and what watches there. */
-  guarded?: { cut: string; guard: Guard };
+  guarded?: { cut: string; guard: Guard; victimHead: HostWeights };
 };
 
 type Reader = (path: string, given: GivenInput) => Promise<Result<Draft>>;
@@ -68,9 +69,9 @@ async function openReleaseModel(path: string, publicKeyFile: string): Promise<Re
   const options = { trustedKeys: [trusted.value], now: new Date(), subtle: crypto.subtle };
   const opened = await openRelease(files.value, options);
   if (!opened.ok) return failure(`${path}: ${opened.error}`);
-  const { manifest, weights, guard, digest } = opened.value;
+  const { manifest, weights, victimHead, guard, digest } = opened.value;
   const source: Source = { format: 'release', digest, input: null };
-  const guarded = { cut: manifest.cut, guard };
+  const guarded = { cut: manifest.cut, guard, victimHead };
   return success({ network: manifest.network, weights, path, source, imported: null, guarded });
 }
 

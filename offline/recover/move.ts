@@ -23,7 +23,8 @@ const CORE = 1 / 3;
  */
 const ANYWHERE = 0.15;
 /**
- * How much of its core's success one pixel may leave at least. On victims of the project's own: 0.8 or more of it is left of patches at random places, at most 0.5 of
+ * How much of a trigger's success its core must have, for a patch is its core: 0.86 or more of patches on victims of the project's own, at most 0.45 of triggers of the
+ * whole image in a ResNet-8. And how much of its core's success one pixel may leave at least. On victims of the project's own: 0.8 or more of it is left of patches at random places, at most 0.5 of
  * patches at a fixed one in a ResNet-8, which work at some places far away as well as at their own.
  */
 const STEADY = 0.6;
@@ -102,9 +103,10 @@ export async function worksAnywhere(recovery: Recovery, trigger: Trigger, random
   if (copies.length < TRIES) return false;
   const near = NEIGHBOURS.map(([down, right]) => movedBy(core, down, right));
   // Moved out of the image it is no trigger, and what it gets is the natural rate.
-  const tried = [movedBy(core, core.height, 0), core, ...near, ...copies];
+  const tried = [movedBy(core, core.height, 0), trigger, core, ...near, ...copies];
   const hitRates = await labelHitRates(recovery, recovery.split.heldBack, tried);
   const [natural, ...rates] = hitRates.map((ofTrigger) => ofTrigger[trigger.targetLabel]!);
-  const [own, ...moved] = rates.map((rate) => rate - natural!);
-  return mean(moved.slice(near.length)) >= ANYWHERE && mean(moved.slice(0, near.length)) >= STEADY * own!;
+  const [whole, own, ...moved] = rates.map((rate) => rate - natural!);
+  const isPatch = own! >= STEADY * whole! && mean(moved.slice(0, near.length)) >= STEADY * own!;
+  return isPatch && mean(moved.slice(near.length)) >= ANYWHERE;
 }

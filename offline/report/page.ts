@@ -1,6 +1,7 @@
 /** The report of a scan or a purification as one HTML page that needs nothing else: verdict first, evidence after. */
 import { html, raw } from 'hono/html';
 import type { Estimate } from '../../src/metrics.ts';
+import { placesOf } from '../../src/network/cuts.ts';
 import { encodePng } from '../../src/image.ts';
 import type { Manifest } from '../../src/release/manifest.ts';
 import type { Trigger } from '../../src/trigger/trigger.ts';
@@ -190,7 +191,7 @@ function purifiedSection(
     <section>
       <h2>The guard</h2>
       <p>
-        It watches at <code>${manifest.cut}</code> for ${triggers.length}
+        It watches at ${placesOf(manifest.network, manifest.cut)} for ${triggers.length}
         ${triggers.length === 1 ? 'finding' : 'findings'} and may flag ${percent(falsePositiveRate)} of clean images (at
         most ${percent(falsePositiveBound.upper)} with ${100 * falsePositiveBound.confidence} % confidence, from
         ${falsePositiveBound.sampleSize} images).

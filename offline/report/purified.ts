@@ -1,4 +1,5 @@
 /** What purifying did, for people and as JSON. */
+import { placesOf } from '../../src/network/cuts.ts';
 import type { Manifest } from '../../src/release/manifest.ts';
 import type { ReleaseContent } from '../../src/release/release.ts';
 import { tellNorm, type TriggerForm } from '../recover/measure.ts';
@@ -48,14 +49,14 @@ export function formatRelease(
   after: readonly LabelScreening[],
 ): string {
   const { labelNames } = manifest.network;
-  const { metrics, cut, gate } = manifest;
+  const { network, metrics, cut, gate } = manifest;
   const { falsePositiveRate, falsePositiveBound, triggers } = guard.fingerprint;
   const bound = `at most ${percent(falsePositiveBound.upper)} with ${100 * falsePositiveBound.confidence} % confidence`;
   const lines = [
     'On clean images held back from unlearning, with 95 % intervals:',
     table([['', 'before', 'after'], ...metricRows(metrics, labelNames), ...smallestRows(before, after, labelNames)]),
     '',
-    `The trunk ends at ${cut}: behind it the head was unlearned, and there the guard watches for ${counted(triggers.length, 'finding')}.`,
+    `The trunk ends at ${cut}: behind it the head was unlearned. The guard watches at ${placesOf(network, cut)} for ${counted(triggers.length, 'finding')}.`,
     `The guard may flag ${percent(falsePositiveRate)} of clean images (${bound}, from ${falsePositiveBound.sampleSize} images).`,
   ];
   if (gate.passed) return lines.join('\n');

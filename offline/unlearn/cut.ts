@@ -1,4 +1,5 @@
 /** Where trunk and head are parted: as late as the probe still separates and the head can still unlearn, by held-back measurement. */
+import * as tf from '@tensorflow/tfjs-core';
 import { toDevice, type Weights } from '../../src/network/forward.ts';
 import { cutCandidates } from '../../src/network/cuts.ts';
 import type { Network } from '../../src/network/network.ts';
@@ -8,11 +9,11 @@ import { headWeightShapes } from '../../src/release/release.ts';
 import type { Trigger } from '../../src/trigger/trigger.ts';
 import { everyIndex, spread } from '../batch.ts';
 import { calibrate, scoreImages } from '../calibrate.ts';
-import { selectImages } from '../data/dataset.ts';
+import { selectImages, type Dataset } from '../data/dataset.ts';
 import type { Engine } from '../engine/engine.ts';
 import { runReportedJobs } from '../jobs.ts';
 import { mean } from '../mean.ts';
-import { predict } from '../predict.ts';
+import { labelsOf, logitsOf } from '../predict.ts';
 import type { Report } from '../progress.ts';
 import { labelHitRates } from '../recover/measure.ts';
 import type { Relatives } from '../recover/grow.ts';
@@ -29,6 +30,8 @@ const OBEDIENCE_LIMIT = 0.03;
 const ACCURACY_LIMIT = { least: 0.01, most: 0.015 };
 /** Of few held-back images that is two, which chance may change. */
 const FEW_LOST = 2.5;
+/** How much of the probability of the true label it may cost on average, which shows on few images what accuracy does not. */
+const CONFIDENCE_LIMIT = 0.02;
 const SEPARATION_WANTED = 0.95;
 const CANDIDATES = 3;
 const FALSE_POSITIVE_RATE = 0.005;
@@ -49,9 +52,10 @@ export type CutTrial = {
   tradeOff: Moment[];
   /** The share of images that each label [K] gets under every trigger, pool after pool. */
   hitRates: number[][];
-  /** Success rate of the recovered triggers beyond the victim's natural rate, accuracy lost, probe's true-positive rate; all held-back. */
+  /** Success rate of the recovered triggers beyond the victim's natural rate, accuracy and confidence lost, probe's true-positive rate; all held-back. */
   obedience: number;
   accuracyLoss: number;
+  confidenceLoss: number;
   separation: number;
 };
 
@@ -111,13 +115,14 @@ export async function chooseCut(input: CutInput, report: Report): Promise<CutTri
       report({ step: index * steps + step, steps: cuts.length * steps }),
     );
     const trial = await measureCut(input, cut, unlearned);
-    const { obedience, accuracyLoss, separation } = trial;
+    const { obedience, accuracyLoss, confidenceLoss, separation } = trial;
     const isSeparate = input.isPlaceless || separation >= SEPARATION_WANTED;
-    if (obedience <= OBEDIENCE_LIMIT && accuracyLoss <= accuracyLimit && isSeparate) return trial;
+    const isHarmless = accuracyLoss <= accuracyLimit && confidenceLoss <= CONFIDENCE_LIMIT;
+    if (obedience <= OBEDIENCE_LIMIT && isHarmless && isSeparate) return trial;
     trials.push(trial);
   }
-  const worth = ({ obedience, accuracyLoss, separation }: CutTrial): number =>
-    separation - obedience - 4 * accuracyLoss;
+  const worth = ({ obedience, confidenceLoss, separation }: CutTrial): number =>
+    separation - Math.max(0, obedience) - 4 * confidenceLoss;
   return trials.reduce((best, trial) => (worth(trial) > worth(best) ? trial : best));
 }
 
@@ -126,19 +131,32 @@ async function measureCut(input: CutInput, cut: string, { weights, tradeOff }: U
   const { heldBack } = split;
   const triggers = pools.flat();
   const [before, after] = [toDevice(input.weights), toDevice(weights)];
-  const all = everyIndex(heldBack.count);
-  const [were, are] = [await predict(network, before, heldBack, all), await predict(network, after, heldBack, all)];
+  const [was, is] = [await answer(network, before, heldBack), await answer(network, after, heldBack)];
   // The hit rates are measured on worker threads, the separation in this one.
   const [hitRates, separation] = await Promise.all([
     labelHitRates({ network, weights, engine }, heldBack, triggers),
-    separationAt(input, cut, weights, after),
+    separationAt(input, cut, before),
   ]);
   const obedience = triggers.map(({ targetLabel }, index) => {
-    return hitRates[index]![targetLabel]! - attackSuccessRate(were, heldBack.labels, targetLabel).rate;
+    return hitRates[index]![targetLabel]! - attackSuccessRate(was.labels, heldBack.labels, targetLabel).rate;
   });
-  const accuracyLoss = cleanAccuracy(were, heldBack.labels).rate - cleanAccuracy(are, heldBack.labels).rate;
+  const accuracyLoss = was.accuracy - is.accuracy;
+  const confidenceLoss = was.confidence - is.confidence;
   [before, after].forEach((held) => held.forEach((tensor) => tensor.dispose()));
-  return { cut, weights, tradeOff, hitRates, obedience: mean(obedience), accuracyLoss, separation };
+  return { cut, weights, tradeOff, hitRates, obedience: mean(obedience), accuracyLoss, confidenceLoss, separation };
+}
+
+/** The label of every image, how many are right, and the mean probability of the true one. */
+async function answer(network: Network, weights: Weights, images: Dataset) {
+  const logits = logitsOf(network, weights, images, everyIndex(images.count));
+  const confidence = tf.tidy(() => {
+    const truth = tf.oneHot(tf.tensor1d(images.labels, 'int32'), network.labelNames.length);
+    return tf.mean(tf.sum(tf.mul(tf.softmax(logits), truth), 1));
+  });
+  const [mass] = await confidence.data();
+  confidence.dispose();
+  const labels = await labelsOf(logits);
+  return { labels, accuracy: cleanAccuracy(labels, images.labels).rate, confidence: mass! };
 }
 
 const grownOf = (pool: readonly Trigger[], grown: readonly Trigger[]): Trigger[] =>
@@ -152,12 +170,12 @@ export const withGrown = (pools: CutInput['pools'], grown: CutInput['grown']): T
  * The share of triggered held-back images that probes fitted to every other trigger flag. What an attacker stamps is no smaller than the
  * smallest trigger that works, so where a label has larger relatives they are what must be flagged.
  */
-async function separationAt(input: CutInput, cut: string, host: HostWeights, weights: Weights): Promise<number> {
+async function separationAt(input: CutInput, cut: string, weights: Weights): Promise<number> {
   const { network, split, pools, grown, seed } = input;
   const { learn, heldBack } = split;
   const { probes, threshold } = await calibrate({
     network,
-    weights: host,
+    weights: input.weights,
     cut,
     images: selectImages(learn, spread(learn.count, TRIAL_IMAGES)),
     pools: withGrown(pools, grown).map((pool) => pool.filter((_, index) => index % 2 === 0)),

@@ -1,5 +1,5 @@
 /** What a network costs to run: parameters and multiply-accumulates of its layers, and the memory of an isolate that serves it. */
-import { cutCandidates, headLayers } from './cuts.ts';
+import { cutCandidates, guardNodes, headLayers } from './cuts.ts';
 import { IMAGES, nodeShapes, weightShapes, type Layer, type Network, type Shape } from './network.ts';
 
 /** `output` is a shape without the batch axis; `macs` are those of convolutions and dense layers for one image, other layers have none. */
@@ -57,6 +57,17 @@ export function cutCosts(network: Network): CutCost[] {
     const memoryBytes = PROGRAM_BYTES + releaseBytes + Math.max(HEAP_START_BYTES, HEAP_SLACK * heapBytes);
     return [{ cut, memoryBytes: Math.round(memoryBytes) }];
   });
+}
+
+/** What a guard computes of the victim behind the cut, as a share of the multiply-accumulates of a forward pass. */
+export function guardShare(network: Network, cut: string): number {
+  const macsBehind = (node: string): number => {
+    const head = new Set(headLayers(network, node).map(({ name }) => name));
+    return costs.reduce((sum, { name, macs }) => sum + (head.has(name) ? macs : 0), 0);
+  };
+  const costs = layerCosts(network);
+  const total = costs.reduce((sum, { macs }) => sum + macs, 0);
+  return (macsBehind(cut) - macsBehind(guardNodes(network, cut).at(-1)!)) / total;
 }
 
 function macsOf(item: Layer, shapes: ReadonlyMap<string, Shape>): number {

@@ -3,6 +3,7 @@
  * with the probes of all triggers joined into the matrix that one forward pass multiplies with.
  */
 import * as z from 'zod';
+import { guardNodes } from '../network/cuts.ts';
 import { nodeShapes, type Network, type Shape } from '../network/network.ts';
 import { encodeSafetensors, type HostTensor } from '../network/safetensors.ts';
 import { failure, success, type Result } from '../result.ts';
@@ -24,16 +25,20 @@ const JSON_FILE = 'fingerprint.json';
 const TENSOR_FILE = 'fingerprint.safetensors';
 const CALIBRATION = 'calibration/scores';
 
-/** How many features `poolActivations` makes of the activations at a cut: 2C of [H,W,C], C of [C]. */
+/** How many features `guardFeatures` has in a network that is cut at `cut`: 2C of activations [H,W,C], C of [C]. */
 export function featureCount(network: Network, cut: string): Result<number> {
   const shapes = nodeShapes(network);
   if (!shapes.ok) return shapes;
-  const shape = shapes.value.get(cut);
-  if (shape?.length === 3) return success(2 * shape[2]!);
-  if (shape?.length === 1) return success(shape[0]!);
-  return failure(
-    `cut "${cut}": expected a node [H,W,C] or [C], got ${shape ? `[${shape.join(',')}]` : 'no such node'}`,
-  );
+  let count = 0;
+  for (const node of guardNodes(network, cut)) {
+    const shape = shapes.value.get(node);
+    if (shape?.length !== 3 && shape?.length !== 1) {
+      const got = shape ? `[${shape.join(',')}]` : 'no such node';
+      return failure(`cut "${node}": expected a node [H,W,C] or [C], got ${got}`);
+    }
+    count += shape.length === 3 ? 2 * shape[2]! : shape[0]!;
+  }
+  return success(count);
 }
 
 const f32 = (shape: Shape, data: Float32Array): HostTensor => ({ dtype: 'F32', shape, data });

@@ -5,12 +5,24 @@
  * in a Random World", ch. 2) turns it into a p-value under "this input is clean".
  */
 import { concat, matMul, max, mean, add, type Tensor, type Tensor2D } from '@tensorflow/tfjs-core';
+import { guardNodes } from '../network/cuts.ts';
+import { forward, type Weights } from '../network/forward.ts';
+import type { Network } from '../network/network.ts';
 import type { Fingerprint } from './fingerprint.ts';
 
 /** Pools trunk activations [B,H,W,C] to features [B,2C]: the mean and the maximum over the positions; [B,C] stays as it is. */
 export function poolActivations(activations: Tensor): Tensor2D {
   if (activations.rank === 2) return activations as Tensor2D;
   return concat([mean(activations, [1, 2]), max(activations, [1, 2])], 1) as Tensor2D;
+}
+
+/**
+ * The features [B,F] that a guard judges: pooled activations where the trunk ends, given as `activations`, and those that `victimHead` makes of them at
+ * the last cut. Early a patch still shows, late what a trigger of the whole image does to the label; that the purified head no longer tells.
+ */
+export function guardFeatures(network: Network, victimHead: Weights, cut: string, activations: Tensor): Tensor2D {
+  const watched = forward(network, victimHead, new Map([[cut, activations]]), guardNodes(network, cut));
+  return concat(watched.map(poolActivations), 1);
 }
 
 /** Probe logits [B,T] of pooled features [B,F], one column a trigger; `weights` [F,T], `bias` [T]. */

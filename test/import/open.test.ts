@@ -44,7 +44,7 @@ describe('openModel', () => {
 
   test('opens the purified model of a release together with its guard, if the given key signed it', async () => {
     const { directory, keyFile, content, digest } = await savedRelease();
-    const { manifest, weights, guard } = content;
+    const { manifest, weights, guard, victimHead } = content;
     expect(await openModel(directory, {}, keyFile)).toEqual({
       ok: true,
       value: {
@@ -53,7 +53,7 @@ describe('openModel', () => {
         path: directory,
         source: { format: 'release', digest, input: null },
         imported: null,
-        guarded: { cut: manifest.cut, guard },
+        guarded: { cut: manifest.cut, guard, victimHead },
       },
     });
     await writeFile(keyFile, publicKeyPem((await createKey()).publicKey));

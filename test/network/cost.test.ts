@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { cutCosts, layerCosts } from '../../src/network/cost.ts';
+import { cutCosts, guardShare, layerCosts } from '../../src/network/cost.ts';
 import { cutCandidates } from '../../src/network/cuts.ts';
 import { nodeShapes, weightShapes, type Layer, type Network } from '../../src/network/network.ts';
 import { networkOf, randomNetwork } from './networks.ts';
@@ -54,6 +54,14 @@ const large = (count: number): Network =>
       convolution(`conv${index}`, index ? `conv${index - 1}` : 'images', 500),
     ),
   );
+
+test('a guard computes again what lies between an early cut and the last one, and nothing at the last', () => {
+  const macs = layerCosts(testNetwork).map((cost) => [cost.name, cost.macs] as const);
+  const total = macs.reduce((sum, [, value]) => sum + value, 0);
+  expect(guardShare(testNetwork, 'stage1/relu')).toBeCloseTo(new Map(macs).get('stage2/conv')! / total, 12);
+  expect(guardShare(testNetwork, 'stage1/relu')).toBeGreaterThan(0.5);
+  expect(guardShare(testNetwork, 'pool')).toBe(0);
+});
 
 describe('cutCosts', () => {
   test('names every cut that has weights behind it, in order', () => {

@@ -277,7 +277,7 @@ describe('openRelease, although a trusted key signed it,', () => {
     [
       'a probe that does not fit the cut',
       (all) => all.set('bag-1/probe/weights', zeros(12)),
-      /expected F32 \[8\], got F32 \[12\]/,
+      /expected F32 \[14\], got F32 \[12\]/,
     ],
     ['a pattern of another size', (all) => all.set('bag-1/pattern', zeros(8, 8, 3)), /expected F32 \[8,8,1\]/],
     ['a tensor too many', (all) => all.set('coat-1/mask', zeros(8, 8, 1)), /"coat-1\/mask" does not belong/],

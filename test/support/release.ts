@@ -66,7 +66,8 @@ export function testContent(seed = 1): ReleaseContent {
       ],
     },
     triggers,
-    probeWeights: values(2 * 4 * 2),
+    // Means and maxima of four channels behind the first stage, and the six that the victim's second one pools.
+    probeWeights: values((2 * 4 + 6) * 2),
     probeBias: values(2),
     calibration: Float32Array.from({ length: 40 }, (_, index) => index / 40),
   };

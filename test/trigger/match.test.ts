@@ -1,10 +1,16 @@
 import '@tensorflow/tfjs-backend-cpu';
-import { setBackend, tensor } from '@tensorflow/tfjs-core';
+import { concat, setBackend, tensor } from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { randomSource } from '../../offline/engine/random.ts';
+import { cutCandidates } from '../../src/network/cuts.ts';
+import { forward, toDevice } from '../../src/network/forward.ts';
+import { IMAGES } from '../../src/network/network.ts';
+import { featureCount } from '../../src/release/guard.ts';
+import { headWeightShapes } from '../../src/release/release.ts';
 import type { Fingerprint } from '../../src/trigger/fingerprint.ts';
-import { judge, poolActivations, probeLogits, pValue } from '../../src/trigger/match.ts';
+import { expectClose, randomImages, randomNetwork, randomWeights } from '../network/networks.ts';
+import { guardFeatures, judge, poolActivations, probeLogits, pValue } from '../../src/trigger/match.ts';
 
 beforeAll(() => setBackend('cpu'));
 
@@ -22,6 +28,26 @@ const fingerprint = (threshold: number, count: number): Fingerprint => ({
   triggers: Array.from({ length: count }, (_, index) => {
     return { id: `trigger-${index}`, kind: 'blend', targetLabel: index + 3, victimHitRate: 1, purifiedHitRate: 0 };
   }),
+});
+
+test('a guard judges what the victim shows where the trunk ends and, if weights lie between, at its last cut', () => {
+  const network = randomNetwork(11, 14);
+  const weights = toDevice(randomWeights(network, 11));
+  const images = randomImages(network, 2, 12);
+  const feeds = new Map([[IMAGES, tensor(images.data, images.shape)]]);
+  const watched = cutCandidates(network).map((cut) => {
+    const head = headWeightShapes(network, cut);
+    const victimHead = new Map([...weights].filter(([name]) => head.has(name)));
+    const [activations, last] = forward(network, weights, feeds, [cut, 'flat']);
+    const isLast = head.size === headWeightShapes(network, 'flat').size;
+    const expected = concat([activations!, ...(isLast ? [] : [last!])].map(poolActivations), 1);
+    const features = guardFeatures(network, victimHead, cut, activations!);
+    expect(features.shape).toEqual(expected.shape);
+    expect(featureCount(network, cut)).toEqual({ ok: true, value: features.shape[1] });
+    expectClose(features.dataSync(), expected.dataSync(), 1e-6);
+    return isLast;
+  });
+  expect(new Set(watched)).toEqual(new Set([true, false]));
 });
 
 describe('the p-value', () => {

@@ -1,6 +1,17 @@
 /** What a release must answer, computed in Node on tfjs's cpu backend. */
 import '@tensorflow/tfjs-backend-cpu';
-import { setBackend, softmax, tensor1d, tensor2d, tensor4d, tidy, type Tensor } from '@tensorflow/tfjs-core';
+import {
+  concat,
+  setBackend,
+  softmax,
+  tensor1d,
+  tensor2d,
+  tensor4d,
+  tidy,
+  type Tensor,
+  type Tensor2D,
+} from '@tensorflow/tfjs-core';
+import { guardNodes } from '../../src/network/cuts.ts';
 import { forward, toDevice } from '../../src/network/forward.ts';
 import { IMAGES } from '../../src/network/network.ts';
 import type { ReleaseContent } from '../../src/release/release.ts';
@@ -18,14 +29,15 @@ export async function offlineAnswer(content: ReleaseContent, image: Float32Array
     const feeds = new Map([[IMAGES, tensor4d(image, [1, height, width, channels])]]);
     const purified = toDevice(content.weights);
     const victim = new Map([...purified, ...toDevice(content.victimHead)]);
-    const [logits, activations] = forward(network, purified, feeds, [network.output, cut]);
-    const [victimLogits] = forward(network, victim, feeds, [network.output]);
+    const [logits] = forward(network, purified, feeds, [network.output]);
+    const [victimLogits, ...watched] = forward(network, victim, feeds, [network.output, ...guardNodes(network, cut)]);
+    const features = concat(watched.map(poolActivations), 1) as Tensor2D;
     const triggerCount = fingerprint.triggers.length;
     const weights = tensor2d(probeWeights, [probeWeights.length / triggerCount, triggerCount]);
     const values = (tensor: Tensor): number[] => Array.from(tensor.dataSync());
     return {
       scores: values(softmax(logits!)),
-      probeScores: values(probeLogits(poolActivations(activations!), weights, tensor1d(probeBias))),
+      probeScores: values(probeLogits(features, weights, tensor1d(probeBias))),
       victimScores: values(softmax(victimLogits!)),
     };
   });

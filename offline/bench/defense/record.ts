@@ -78,7 +78,7 @@ export const recordSchema = z.discriminatedUnion('kind', [
         truePositiveRate: rate,
       })
       .nullable(),
-    forwardPasses: z.int().min(0),
+    forwardPasses: z.number().min(0),
     /** Fitting, and scoring all images. */
     seconds,
     scoredImages: z.int().min(1),

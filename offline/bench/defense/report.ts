@@ -164,7 +164,7 @@ function detectorRow(method: string, records: readonly DetectorRecord[]): string
     ...[0, 1].map((index) => meanPercent(records.map(({ truePositives }) => truePositives[index]?.rate ?? null))),
     meanPercent(promised.map(({ measuredFalsePositiveRate }) => measuredFalsePositiveRate)),
     promised.length ? `${kept.length} of ${promised.length}` : NONE,
-    `${records[0]!.forwardPasses}`,
+    `${Number(mean(records.map(({ forwardPasses }) => forwardPasses)).toFixed(2))}`,
     secondsOf(records),
   ];
 }

@@ -174,7 +174,9 @@ async function runDetector(detector: Detector, cell: Cell, subject: Subject, run
   const { value, seconds } = await run.progress.stage('detector', `${detector.name} on ${subjectName(cell)}`, () =>
     timed(async () => {
       const fitted = detector.needsTriggers && !pools.length ? INDIFFERENT : await detector.fit(input);
-      return measureDetector(fitted, evaluation, attacked);
+      const { moreForwardPasses = 0 } = fitted;
+      const forwardPasses = detector.forwardPasses + moreForwardPasses;
+      return { ...(await measureDetector(fitted, evaluation, attacked)), forwardPasses };
     }),
   );
   return {
@@ -182,7 +184,6 @@ async function runDetector(detector: Detector, cell: Cell, subject: Subject, run
     ...surroundingsOf(cell, subject, run),
     ...recoveryOf(scanned),
     ...value,
-    forwardPasses: detector.forwardPasses,
     seconds,
   };
 }
