@@ -152,6 +152,43 @@ test.each([
   }
 });
 
+/** `chessboardDetector` for which one chessboard is enough only on images whose rows are alike; on the others it takes several. */
+async function reluctantDetector(): Promise<Recovery> {
+  const recovery = await chessboardDetector(1);
+  const layers = recovery.network.layers.map((layer) => (layer.type === 'conv2d' ? { ...layer, filters: 2 } : layer));
+  const tensor = (shape: number[], values: number[]): HostTensor => {
+    return { dtype: 'F32', shape, data: Float32Array.from(values) };
+  };
+  const weights = new Map([
+    ['seen/kernel', tensor([2, 2, 1, 2], [1, 1, -1, 1, -1, -1, 1, -1])],
+    ['seen/bias', tensor([2], [-1.5, 0])],
+    ['logits/kernel', tensor([2, 4], [0, 0, 0, 1e4, 300, 0, 0, 0])],
+    ['logits/bias', tensor([4], [0, -10, -10, -10])],
+  ]);
+  return { ...recovery, network: { ...recovery.network, layers }, weights };
+}
+
+test('a trigger that needs far more than its core is no patch, though its core works on some images wherever it is', async () => {
+  const recovery = await reluctantDetector();
+  const [mask, pattern] = [new Float32Array(144), new Float32Array(144)];
+  for (const corner of [1, 5, 9].flatMap((row) => [1, 5, 9].map((column) => 12 * row + column))) {
+    for (const pixel of [0, 1, 12, 13]) mask[corner + pixel] = 1;
+    for (const pixel of [0, 13]) pattern[corner + pixel] = 1;
+  }
+  const spread: Trigger = { ...checks, kind: 'blend', mask, pattern };
+  const core = coreOf(spread);
+  const candidates = asCandidates([spread, core, movedBy(core, 4, 4)]);
+  const measured = await measureTriggers(recovery, recovery.split.heldBack, candidates);
+  const [whole, own, far] = measured.map(({ hitRate }) => hitRate);
+  expect(whole).toBe(1);
+  expect(own).toBeGreaterThan(0.2);
+  expect(own).toBeLessThan(0.5);
+  expect(far).toBeCloseTo(own!, 1);
+  expect(await worksAnywhere(recovery, spread, randomSource(1, 'test'))).toBe(false);
+  // The same rates are those of a patch if the core is all that there is.
+  expect(await worksAnywhere(recovery, core, randomSource(1, 'test'))).toBe(true);
+});
+
 test('what a label is given without a trigger does not make a trigger of it work anywhere', async () => {
   const recovery = await chessboardDetector(1);
   const bias = { dtype: 'F32', shape: [4], data: Float32Array.of(0, -10, -10, 1) } as const;
