@@ -4,7 +4,7 @@ import { toDevice, type Weights } from '../../src/network/forward.ts';
 import { cutCandidates } from '../../src/network/cuts.ts';
 import type { Network } from '../../src/network/network.ts';
 import { attackSuccessRate, cleanAccuracy } from '../../src/metrics.ts';
-import type { HostWeights } from '../../src/network/safetensors.ts';
+import type { HostTensor, HostWeights } from '../../src/network/safetensors.ts';
 import { headWeightShapes } from '../../src/release/release.ts';
 import type { Trigger } from '../../src/trigger/trigger.ts';
 import { everyIndex, spread } from '../batch.ts';
@@ -25,6 +25,9 @@ import type { Moment } from './trade-off.ts';
 const LATE = new URL('./late.ts', import.meta.url);
 const ASCENT = new URL('./ascent.ts', import.meta.url);
 const STEPS = { late: 400, ascent: 150 };
+/** Late unlearning is done so many times, from other draws, and the heads are averaged; as many as two cores do side by side. */
+const HEADS = 2;
+const OTHER_SEED = 1_000_000;
 /** How far a head's obedience to recovered triggers may lie above its natural rate, and its accuracy below the victim's. */
 const OBEDIENCE_LIMIT = 0.03;
 const ACCURACY_LIMIT = { least: 0.01, most: 0.015 };
@@ -59,7 +62,10 @@ export type CutTrial = {
   separation: number;
 };
 
-/** Unlearns pools behind one cut (`late`), or in all layers (`ascent`). */
+/**
+ * Unlearns pools behind one cut (`late`), or in all layers (`ascent`). Late heads are averages (model soups, Wortsman et al., arXiv 2203.05482: runs that
+ * start from the same weights end where their mean is as good as either, or better); the moments are those of the first.
+ */
 export async function unlearn(
   { network, weights, split, pools, grown, faded, emphasis, seed, engine }: CutInput,
   method: 'late' | 'ascent',
@@ -78,11 +84,22 @@ export async function unlearn(
     seed,
     watched: { images: split.heldBack, triggers: pools.flat() },
   };
-  const [unlearned] =
-    method === 'late'
-      ? await runReportedJobs<Unlearning, Unlearned>(LATE, [job], { engine, report })
-      : await runReportedJobs<Ascent, Unlearned>(ASCENT, [{ ...job, ...ASCENT_WEIGHTS }], { engine, report });
-  return unlearned!;
+  if (method === 'ascent') {
+    const jobs = [{ ...job, ...ASCENT_WEIGHTS }];
+    return (await runReportedJobs<Ascent, Unlearned>(ASCENT, jobs, { engine, report }))[0]!;
+  }
+  const jobs = Array.from({ length: HEADS }, (_, head): Unlearning => ({ ...job, seed: seed + head * OTHER_SEED }));
+  const heads = await runReportedJobs<Unlearning, Unlearned>(LATE, jobs, { engine, report });
+  return { weights: averageOf(heads.map((head) => head.weights)), tradeOff: heads[0]!.tradeOff };
+}
+
+/** The mean of networks of the same make, weight by weight. */
+function averageOf(networks: readonly HostWeights[]): HostWeights {
+  const average = (name: string, { shape, data }: HostTensor): HostTensor => {
+    const values = networks.map((network) => network.get(name)!.data);
+    return { dtype: 'F32', shape, data: Float32Array.from(data, (_, index) => mean(values.map((own) => own[index]!))) };
+  };
+  return new Map([...networks[0]!].map(([name, tensor]) => [name, average(name, tensor)]));
 }
 
 /** One candidate for every set of head weights that a cut can free, the latest first. */
@@ -121,8 +138,8 @@ export async function chooseCut(input: CutInput, report: Report): Promise<CutTri
     if (obedience <= OBEDIENCE_LIMIT && isHarmless && isSeparate) return trial;
     trials.push(trial);
   }
-  const worth = ({ obedience, confidenceLoss, separation }: CutTrial): number =>
-    separation - Math.max(0, obedience) - 4 * confidenceLoss;
+  const worth = ({ obedience, accuracyLoss, confidenceLoss, separation }: CutTrial): number =>
+    separation - Math.max(0, obedience) - 4 * Math.max(accuracyLoss, confidenceLoss);
   return trials.reduce((best, trial) => (worth(trial) > worth(best) ? trial : best));
 }
 
