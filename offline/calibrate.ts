@@ -1,5 +1,5 @@
 /**
- * Calibration of the guard: one logistic probe per finding on pooled trunk activations, and the scores of clean images that turn a
+ * Calibration of the guard: one logistic probe per finding on what the guard watches (`guardFeatures`), and the scores of clean images that turn a
  * probe's logit into a p-value.
  *
  * Every clean image is scored by probes that did not see it (cross-fitting: Barber et al., "Predictive inference with the
@@ -39,6 +39,7 @@ export type Calibration = {
 
 export type CalibrationInput = {
   network: Network;
+  /** The victim's. */
   weights: ReadonlyMap<string, HostTensor>;
   cut: string;
   images: Dataset;

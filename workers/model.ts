@@ -19,6 +19,8 @@ export type Model = {
   expiresAtMs: number;
   network: Network;
   cut: string;
+  /** Where the guard watches the victim. */
+  watched: readonly string[];
   /** Which activations can be compared with this model's (src/release/trunk.ts). */
   trunk: string;
   guard: Guard;
@@ -41,6 +43,7 @@ export async function loadModel(release: Release): Promise<Model> {
     expiresAtMs: Date.parse(manifest.expiresAt),
     network: manifest.network,
     cut: manifest.cut,
+    watched: guardNodes(manifest.network, manifest.cut),
     trunk: await trunkDigest(release, crypto.subtle as unknown as Subtle),
     guard,
     weights: toDevice(release.weights),
@@ -96,9 +99,8 @@ export function infer(model: Model, images: Float32Array, count: number, guarded
 }
 
 /** `guardFeatures` of src/trigger/match.ts, pooled in plain loops. */
-function features({ network, cut, victimHead }: Model, activations: Tensor): Float32Array[] {
-  const watched = forward(network, victimHead, new Map([[cut, activations]]), guardNodes(network, cut));
-  const pooled = watched.map((values) => {
+function features({ network, cut, watched, victimHead }: Model, activations: Tensor): Float32Array[] {
+  const pooled = forward(network, victimHead, new Map([[cut, activations]]), watched).map((values) => {
     const { shape } = values;
     return poolFeatures(values.dataSync<'float32'>(), shape[0]!, shape.at(-1)!, shape.length === 2);
   });

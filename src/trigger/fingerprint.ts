@@ -3,7 +3,7 @@
  *
  * `fingerprint.json` holds this schema. `fingerprint.safetensors` holds, in F32:
  *   `calibration/scores` [N]      guard scores of clean images, ascending (the score is the largest probe logit over all triggers)
- *   `<id>/probe/weights` [F]      probe of one trigger on the pooled trunk activations (see match.ts), and `<id>/probe/bias` [1]
+ *   `<id>/probe/weights` [F]      probe of one trigger on what the guard watches (`guardFeatures`, match.ts), and `<id>/probe/bias` [1]
  *   `<id>/pattern` [H,W,C]        the recovered trigger, for people to look at, and `<id>/mask` [H,W,1] when its kind is `blend`
  */
 import * as z from 'zod';

@@ -1,7 +1,7 @@
 /**
  * The guard: does an input carry a recovered trigger?
  *
- * A logistic probe on pooled trunk activations gives a score; split-conformal calibration (Vovk et al., "Algorithmic Learning
+ * A logistic probe on what the guard watches (`guardFeatures`) gives a score; split-conformal calibration (Vovk et al., "Algorithmic Learning
  * in a Random World", ch. 2) turns it into a p-value under "this input is clean".
  */
 import { concat, matMul, max, mean, add, type Tensor, type Tensor2D } from '@tensorflow/tfjs-core';

@@ -1,4 +1,4 @@
-/** The activations object: the pooled trunk activations of the latest images in 8 bits, as a ring of segments in SQLite. */
+/** The activations object: what the guard saw of the latest images in 8 bits, as a ring of segments in SQLite. */
 import { DurableObject } from 'cloudflare:workers';
 import type { Env } from '../env.ts';
 
