@@ -26,7 +26,8 @@ export type Subject = {
   guarded?: Guarded;
 };
 
-type Guarded = { cut: string; guard: Guard; victimHead: HostWeights };
+/** What watches at a release's cut, and the victim's weights behind it. */
+export type Guarded = { cut: string; guard: Guard; victimHead: HostWeights };
 
 /** Stamped images with their TRUE labels, and the label that the attacker wants. */
 export type Triggered = { images: Dataset; targetLabel: number };

@@ -1,11 +1,12 @@
 /** Purifying: scan, climb the staircase, choose the cut, unlearn the backdoors, calibrate the guard, judge the gate. */
+import { headWeightShapes } from '../src/network/cuts.ts';
 import { toDevice } from '../src/network/forward.ts';
 import { cleanAccuracy, estimateRate, perLabelRecall } from '../src/metrics.ts';
 import type { HostWeights } from '../src/network/safetensors.ts';
 import { judgeGate, type StrongestHit } from '../src/release/gate.ts';
 import type { Guard } from '../src/release/guard.ts';
 import type { Manifest, Source } from '../src/release/manifest.ts';
-import { headWeightShapes, type ReleaseContent } from '../src/release/release.ts';
+import type { ReleaseContent } from '../src/release/release.ts';
 import { everyIndex } from './batch.ts';
 import { calibrate } from './calibrate.ts';
 import { digestDataset, type Dataset } from './data/dataset.ts';

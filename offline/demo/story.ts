@@ -1,9 +1,8 @@
 /** What the demo tells people, one chapter after another. */
 import type { Evaluation } from '../evaluate.ts';
-import { placesOf } from '../../src/network/cuts.ts';
 import type { ReleaseContent } from '../../src/release/release.ts';
 import { formatGrades, gravestFirst } from '../report/scanned.ts';
-import { counted, interval, list, percent, table } from '../report/text.ts';
+import { counted, interval, list, percent, placesOf, table } from '../report/text.ts';
 import type { Scan } from '../scan.ts';
 import type { Bar } from './bars.ts';
 import type { HttpFigures } from './ask.ts';

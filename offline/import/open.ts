@@ -4,11 +4,10 @@ import { createReadStream } from 'node:fs';
 import { join } from 'node:path';
 import { parseNetwork } from '../../src/network/network.ts';
 import { openRelease } from '../../src/release/release.ts';
-import type { HostWeights } from '../../src/network/safetensors.ts';
-import type { Guard } from '../../src/release/guard.ts';
 import type { Source } from '../../src/release/manifest.ts';
 import { failure, success, type Result } from '../../src/result.ts';
 import type { Dataset } from '../data/dataset.ts';
+import type { Guarded } from '../evaluate.ts';
 import { loadPublicKey } from '../keys.ts';
 import { loadModel, MODEL_FILES, type Model } from '../model.ts';
 import { readReleaseFiles } from '../release.ts';
@@ -36,7 +35,7 @@ export type OpenedModel = Model & {
   /** Null for a release and for a model directory. */
   imported: Imported | null;
   /** For a release: where its trunk ends and what watches there. */
-  guarded?: { cut: string; guard: Guard; victimHead: HostWeights };
+  guarded?: Guarded;
 };
 
 type Reader = (path: string, given: GivenInput) => Promise<Result<Draft>>;

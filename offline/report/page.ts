@@ -1,7 +1,6 @@
 /** The report of a scan or a purification as one HTML page that needs nothing else: verdict first, evidence after. */
 import { html, raw } from 'hono/html';
 import type { Estimate } from '../../src/metrics.ts';
-import { placesOf } from '../../src/network/cuts.ts';
 import { encodePng } from '../../src/image.ts';
 import type { Manifest } from '../../src/release/manifest.ts';
 import type { Trigger } from '../../src/trigger/trigger.ts';
@@ -13,7 +12,7 @@ import { triggerPicture } from '../../src/trigger/picture.ts';
 import { smallestRows } from './purified.ts';
 import { gravestFirst } from './scanned.ts';
 import { STYLE } from './style.ts';
-import { interval, percent } from './text.ts';
+import { interval, percent, placesOf } from './text.ts';
 
 type Html = ReturnType<typeof html>;
 

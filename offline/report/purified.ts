@@ -1,11 +1,10 @@
 /** What purifying did, for people and as JSON. */
-import { placesOf } from '../../src/network/cuts.ts';
 import type { Manifest } from '../../src/release/manifest.ts';
 import type { ReleaseContent } from '../../src/release/release.ts';
 import { tellNorm, type TriggerForm } from '../recover/measure.ts';
 import { CONFIRMED_HIT_RATE } from '../recover/pool.ts';
 import type { LabelScreening } from '../scan.ts';
-import { counted, interval, list, percent, table } from './text.ts';
+import { counted, interval, list, percent, placesOf, table } from './text.ts';
 
 /** The part of a release that is worth reading: figures before and after, the gate, the guard. */
 export function releaseJson({ manifest, guard }: ReleaseContent) {

@@ -1,5 +1,7 @@
 /** Figures and tables as calm text for a terminal. */
 import type { Estimate } from '../../src/metrics.ts';
+import { guardNodes } from '../../src/network/cuts.ts';
+import type { Network } from '../../src/network/network.ts';
 
 /** A rate 0..1 as a percentage with one decimal. */
 export const percent = (rate: number): string => `${(100 * rate).toFixed(1)} %`;
@@ -10,6 +12,10 @@ export const interval = ({ rate, low, high }: Estimate): string =>
 
 /** A number of things, `1 trigger` or `2 triggers`. */
 export const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`;
+
+/** `flat`, or `stage1 and, in the victim, at flat`: where a guard watches. */
+export const placesOf = (network: Network, cut: string): string =>
+  guardNodes(network, cut).join(' and, in the victim, at ');
 
 /** Rows as columns of equal width, two spaces apart, indented by two. */
 export function table(rows: readonly (readonly string[])[]): string {

@@ -1,11 +1,10 @@
 /** Where trunk and head are parted: as late as the probe still separates and the head can still unlearn, by held-back measurement. */
 import * as tf from '@tensorflow/tfjs-core';
 import { toDevice, type Weights } from '../../src/network/forward.ts';
-import { cutCandidates } from '../../src/network/cuts.ts';
+import { cutCandidates, headWeightShapes } from '../../src/network/cuts.ts';
 import type { Network } from '../../src/network/network.ts';
 import { attackSuccessRate, cleanAccuracy } from '../../src/metrics.ts';
 import type { HostTensor, HostWeights } from '../../src/network/safetensors.ts';
-import { headWeightShapes } from '../../src/release/release.ts';
 import type { Trigger } from '../../src/trigger/trigger.ts';
 import { everyIndex, spread } from '../batch.ts';
 import { calibrate, scoreImages } from '../calibrate.ts';
@@ -92,16 +91,16 @@ export async function unlearn(
   }
   const jobs = Array.from({ length: HEADS }, (_, head): Unlearning => ({ ...job, seed: seed + head * OTHER_SEED }));
   const heads = await runReportedJobs<Unlearning, Unlearned>(LATE, jobs, { engine, report });
-  return { weights: averageOf(heads.map((head) => head.weights)), tradeOff: heads[0]!.tradeOff };
+  const learned = heads.map((head) => head.weights);
+  const averaged = [...headWeightShapes(network, cut).keys()].map((name) => [name, averageOf(learned, name)] as const);
+  return { weights: new Map([...weights, ...averaged]), tradeOff: heads[0]!.tradeOff };
 }
 
-/** The mean of networks of the same make, weight by weight. */
-function averageOf(networks: readonly HostWeights[]): HostWeights {
-  const average = (name: string, { shape, data }: HostTensor): HostTensor => {
-    const values = networks.map((network) => network.get(name)!.data);
-    return { dtype: 'F32', shape, data: Float32Array.from(data, (_, index) => mean(values.map((own) => own[index]!))) };
-  };
-  return new Map([...networks[0]!].map(([name, tensor]) => [name, average(name, tensor)]));
+/** The mean of one weight over networks of the same make. */
+function averageOf(networks: readonly HostWeights[], name: string): HostTensor {
+  const tensors = networks.map((network) => network.get(name)!);
+  const { shape, data } = tensors[0]!;
+  return { dtype: 'F32', shape, data: Float32Array.from(data, (_, at) => mean(tensors.map((own) => own.data[at]!))) };
 }
 
 /** One candidate for every set of head weights that a cut can free, the latest first. */

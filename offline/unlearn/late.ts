@@ -9,10 +9,10 @@
  * against its label, and one that is stronger than those recovered pushes further away from it.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import { headWeightShapes } from '../../src/network/cuts.ts';
 import { forward, toDevice } from '../../src/network/forward.ts';
 import type { Network } from '../../src/network/network.ts';
 import type { HostTensor, HostWeights } from '../../src/network/safetensors.ts';
-import { headWeightShapes } from '../../src/release/release.ts';
 import type { Trigger } from '../../src/trigger/trigger.ts';
 import type { Dataset } from '../data/dataset.ts';
 import { randomSource } from '../engine/random.ts';

@@ -1,5 +1,5 @@
 /** Where a network can be parted into trunk and head. */
-import { IMAGES, weightShapes, type Layer, type Network } from './network.ts';
+import { IMAGES, weightShapes, type Layer, type Network, type Shape } from './network.ts';
 
 /**
  * The nodes where trunk and head can be parted: every path from `images` to the output passes through them,
@@ -28,23 +28,20 @@ export function headLayers(network: Network, cut: string): Layer[] {
   });
 }
 
-function weightedHead(network: Network, cut: string): Layer[] {
-  const weighted = new Set([...weightShapes(network).keys()].map((name) => name.slice(0, name.lastIndexOf('/'))));
-  return headLayers(network, cut).filter(({ name }) => weighted.has(name));
+/** The name and shape of every weight of the layers behind a cut. */
+export function headWeightShapes(network: Network, cut: string): Map<string, Shape> {
+  const head = new Set(headLayers(network, cut).map(({ name }) => name));
+  return new Map([...weightShapes(network)].filter(([name]) => head.has(name.slice(0, name.lastIndexOf('/')))));
 }
 
 /** The last cut with weights behind it; undefined where there is none. */
 export const lastCut = (network: Network): string | undefined =>
-  cutCandidates(network).findLast((cut) => weightedHead(network, cut).length);
-
-/** `flat`, or `stage1 and, in the victim, at flat`: where a guard watches, in words. */
-export const placesOf = (network: Network, cut: string): string =>
-  guardNodes(network, cut).join(' and, in the victim, at ');
+  cutCandidates(network).findLast((cut) => headWeightShapes(network, cut).size);
 
 /** The nodes at which a guard watches the victim: where the trunk ends, and the last cut if weights lie between. */
 export function guardNodes(network: Network, cut: string): string[] {
   const last = lastCut(network);
-  const isEarlier = last !== undefined && weightedHead(network, cut).length > weightedHead(network, last).length;
+  const isEarlier = last !== undefined && headWeightShapes(network, cut).size > headWeightShapes(network, last).size;
   return isEarlier ? [cut, last] : [cut];
 }
 

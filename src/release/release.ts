@@ -3,7 +3,7 @@
  * that `openRelease` has not accepted.
  */
 import * as z from 'zod';
-import { cutCandidates, headLayers } from '../network/cuts.ts';
+import { cutCandidates, headWeightShapes } from '../network/cuts.ts';
 import { parseNetwork, weightShapes, type Network, type Shape } from '../network/network.ts';
 import { encodeSafetensors, type HostTensor, type HostWeights } from '../network/safetensors.ts';
 import { failure, success, type Result } from '../result.ts';
@@ -37,12 +37,6 @@ export type ReleaseContent = {
 
 /** A release that was accepted: its digest (64 hex digits) and the hint of the key that signed it. */
 export type Release = ReleaseContent & { readonly digest: string; readonly keyHint: string };
-
-/** The name and shape of every weight of the layers behind a cut. */
-export function headWeightShapes(network: Network, cut: string): Map<string, Shape> {
-  const head = new Set(headLayers(network, cut).map(({ name }) => name));
-  return new Map([...weightShapes(network)].filter(([name]) => head.has(name.slice(0, name.lastIndexOf('/')))));
-}
 
 /** The four files of a release that are then signed, by name; equal content gives equal bytes. */
 export function encodeRelease({ manifest, weights, victimHead, guard }: ReleaseContent): Map<string, Uint8Array> {

@@ -90,6 +90,10 @@ test('the core of a trigger is its heaviest part, within a third of the sides, w
   );
 });
 
+const tensor = (shape: number[], values: number[]): HostTensor => {
+  return { dtype: 'F32', shape, data: Float32Array.from(values) };
+};
+
 /**
  * What stamps `checks`: four pixels, light and dark like a chessboard, in 12 x 12. The network says "along" unless it sees them where its stride falls, anywhere in
  * the image: its one filter answers to nothing fainter, and its answers are averaged over places.
@@ -121,9 +125,6 @@ async function chessboardDetector(stride: number): Promise<Recovery> {
     labelNames: clean.labelNames,
   });
   if (!engine.ok || !parsed.ok) throw new Error('expected an engine and a network');
-  const tensor = (shape: number[], values: number[]): HostTensor => {
-    return { dtype: 'F32', shape, data: Float32Array.from(values) };
-  };
   const weights = new Map([
     ['seen/kernel', tensor([2, 2, 1, 1], [1, -1, -1, 1])],
     ['seen/bias', tensor([1], [-1.5])],
@@ -156,9 +157,6 @@ test.each([
 async function reluctantDetector(): Promise<Recovery> {
   const recovery = await chessboardDetector(1);
   const layers = recovery.network.layers.map((layer) => (layer.type === 'conv2d' ? { ...layer, filters: 2 } : layer));
-  const tensor = (shape: number[], values: number[]): HostTensor => {
-    return { dtype: 'F32', shape, data: Float32Array.from(values) };
-  };
   const weights = new Map([
     ['seen/kernel', tensor([2, 2, 1, 2], [1, 1, -1, 1, -1, -1, 1, -1])],
     ['seen/bias', tensor([2], [-1.5, 0])],

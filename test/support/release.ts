@@ -1,9 +1,10 @@
 /** A small release with random weights, valid in every respect but of no use: for tests of what handles releases. Runs in Node and in workerd. */
+import { headWeightShapes } from '../../src/network/cuts.ts';
 import { weightShapes, type Network, type Shape } from '../../src/network/network.ts';
 import type { HostWeights } from '../../src/network/safetensors.ts';
 import type { Guard } from '../../src/release/guard.ts';
 import { SIGNATURE_FILE, type Manifest } from '../../src/release/manifest.ts';
-import { encodeRelease, headWeightShapes, type ReleaseContent } from '../../src/release/release.ts';
+import { encodeRelease, type ReleaseContent } from '../../src/release/release.ts';
 import { releaseDigest, signRelease, type SigningKey } from '../../src/release/signature.ts';
 import type { Trigger } from '../../src/trigger/trigger.ts';
 import { uniform } from './uniform.ts';

@@ -1,8 +1,7 @@
 import { expect, test } from 'vitest';
 import { smallCnn } from '../../offline/attack/small-cnn.ts';
 import { distinctCuts } from '../../offline/unlearn/cut.ts';
-import { cutCandidates } from '../../src/network/cuts.ts';
-import { headWeightShapes } from '../../src/release/release.ts';
+import { cutCandidates, headWeightShapes } from '../../src/network/cuts.ts';
 
 const network = smallCnn({ height: 12, width: 12, channels: 1 }, ['a', 'b', 'c']);
 

@@ -1,8 +1,9 @@
 /** Releases made to try the edge: one with every layer type, one whose guard overflows on bright images. */
+import { headWeightShapes } from '../../src/network/cuts.ts';
 import { weightShapes, type Layer, type Network } from '../../src/network/network.ts';
 import type { HostWeights } from '../../src/network/safetensors.ts';
 import { featureCount } from '../../src/release/guard.ts';
-import { headWeightShapes, type ReleaseContent } from '../../src/release/release.ts';
+import type { ReleaseContent } from '../../src/release/release.ts';
 import { randomWeights, testContent } from '../support/release.ts';
 
 const input = { height: 8, width: 8, channels: 1 };

@@ -1,8 +1,9 @@
 /** Releases for the load bench: the example's victim as it is, behind a guard for its own trigger. Enough to load a worker with, and never to be used. */
+import { headWeightShapes } from '../../../src/network/cuts.ts';
 import type { HostWeights } from '../../../src/network/safetensors.ts';
 import { foldBatchNorm } from '../../../src/network/fold.ts';
 import type { Guard } from '../../../src/release/guard.ts';
-import { headWeightShapes, type ReleaseContent } from '../../../src/release/release.ts';
+import type { ReleaseContent } from '../../../src/release/release.ts';
 import type { Trigger } from '../../../src/trigger/trigger.ts';
 import { calibrate } from '../../calibrate.ts';
 import type { Example } from '../../demo/example.ts';
