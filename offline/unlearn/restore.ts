@@ -2,7 +2,8 @@
  * Restoring: to deny a trigger its label makes the label less likely on clean images too. Training does not see that, for it knows its few images of
  * the label by heart; held-back images show it. So the logit of the label is raised until they are given it as often as by the victim, in
  * probability (logit adjustment, Menon et al., arXiv 2007.07314; here the victim's own frequency is the prior, and one label moves at a
- * time), but no further than recovered triggers stay denied.
+ * time), and until those that the victim gives it keep nearly all of theirs, which others may have gained; but no further than recovered
+ * triggers stay denied.
  */
 import type { Tensor2D } from '@tensorflow/tfjs-core';
 import { toDevice, type Weights } from '../../src/network/forward.ts';
@@ -19,6 +20,8 @@ export type Restoring = { network: Network; images: Dataset; triggers: readonly 
 
 /** The mean probability of its label up to which a trigger counts as denied. */
 const DENIED = 0.01;
+/** How much of the label's mean probability must be left on images that the victim gives it. */
+const KEPT = 0.97;
 /** The most that a logit is raised. */
 const MOST = 4;
 const HALVINGS = 16;
@@ -50,9 +53,14 @@ export async function restoreLabels(
       const rows = await answers(after, few, own[index]!);
       stamped.push(...rows.filter((_, image) => few.labels[image] !== label));
     }
-    const wanted = likelihood(usual, label, 0);
+    const isGiven = usual.map((row) => row.every((logit) => logit <= row[label]!));
+    const lacks = (share: number, shift: number, isAsked: (image: number) => boolean): boolean => {
+      const [wanted, got] = [usual, clean].map((logits) => logits.filter((_, image) => isAsked(image)));
+      return likelihood(got!, label, shift) <= share * likelihood(wanted!, label, 0);
+    };
     const isWithin = (shift: number): boolean =>
-      likelihood(clean, label, shift) <= wanted && likelihood(stamped, label, shift) <= DENIED;
+      (lacks(1, shift, () => true) || lacks(KEPT, shift, (image) => isGiven[image]!)) &&
+      likelihood(stamped, label, shift) <= DENIED;
     raised[label] = raised[label]! + largestShift(isWithin);
   }
   [before, after].forEach((held) => held.forEach((tensor) => tensor.dispose()));

@@ -18,6 +18,7 @@ SCREEN_STEPS, SEARCH_STEPS, STRENGTHEN_STEPS, STAIRCASE_STEPS, LATE_STEPS, PROBE
 STARTS = {'blend': (2, 4), 'additive': (1, 1)}
 DENSE_STEPS, SHORT_STEPS, GROW_STEPS, KEPT, GROWTH = 80, 40, 60, 3, (2, 3, 4, 6, 8)
 LABELS_PER_JOB, PER_LABEL, MEASURED, DRAWS, BATCH, GROUPS, FOLDS, GROUP, TRIED = 5, 8, 256, 8, 64, 256, 5, 16, 16
+HEADS, TRIAL = 2, 512
 FORMS = (*STARTS, 'dense')
 LAMBDA = {'blend': 0.02, 'additive': 0.05}
 DTYPES = {'F32': np.float32, 'U8': np.uint8, 'I32': np.int32, 'I64': np.int64}
@@ -271,10 +272,12 @@ class Run:
             natural[kind] = others[len(others) // 2]
             own[kind] = sorted((item for item in pool if item[0] == kind), key=lambda item: item[3])
         largest = 1.3 if any(items and items[0][3] <= 0.37 * natural[kind] for kind, items in own.items()) else 2.5
+        found = []
         for kind, items in own.items():
             grown = [(item, factor) for item in items[:2] for factor in GROWTH if factor * item[3] <= largest * natural[kind]]
             if grown:
-                self.strengthen([item for item, _ in grown], [factor for _, factor in grown], GROW_STEPS)
+                found += self.strengthen([item for item, _ in grown], [factor for _, factor in grown], GROW_STEPS)
+        return found
 
     def strengthen(self, triggers, factors=None, steps=STRENGTHEN_STEPS):
         factors = factors or [1.25] * len(triggers)
@@ -327,36 +330,74 @@ class Run:
                 found += [(kind, label, raw) for raw in generator(torch.rand(DRAWS, 64))]
         return self.measure(found)
 
-    def unlearn(self, pool):
-        """Late unlearning behind the last cut; answers the purified weights."""
-        network, cut = self.network, self.network.cut()
-        clean, triggered, answers = [], [], []
+    def view(self, count, shape):
+        """Random images moved together by up to two pixels and mirrored together, with a rectangle of others in them; and what of both is seen."""
+        flip, shifts = torch.randint(2, (1,)).item(), [torch.randint(-2, 3, (2,)).tolist() for _ in range(2)]
+        chosen, others = torch.randint(len(self.learn), (2, count))
+        move = lambda index, shift: torch.roll(self.learn[index].flip(3) if flip else self.learn[index], tuple(shift), (2, 3))
+        images, covering = move(chosen, shifts[0]), move(others, shifts[1])
+        side = math.sqrt(0.5 * torch.rand(1).item())
+        tall, wide = int(side * shape[1]), int(side * shape[2])
+        top, left = (torch.randint(size - part + 1, (1,)).item() for size, part in ((shape[1], tall), (shape[2], wide)))
+        mask = torch.zeros(1, 1, *shape[1:])
+        mask[:, :, top : top + tall, left : left + wide] = 1
+        seen = [self.learn_labels[chosen]] + ([self.learn_labels[others]] if side**2 >= 0.25 else [])
+        return images * (1 - mask) + covering * mask, torch.stack(seen)
+
+    def unlearn(self, pool, grown):
+        """Late unlearning behind the last cut: the mean of the heads."""
+        heads = [self.unlearn_head(pool, pool + grown) for _ in range(HEADS)]
+        return {**self.network.weights, **{name: torch.stack([head[name] for head in heads]).mean(0) for name in heads[0]}}
+
+    def see(self, triggers):
+        """What the trunk makes of views and of their triggered copies, the victim's answers, and the labels that triggers ask for unearned."""
+        network, rows = self.network, []
+        cut, labels = network.cut(), network.labels
         with torch.no_grad():
             for _ in range(GROUPS):
-                images = self.learn[torch.randint(len(self.learn), (GROUP,))]
-                images = torch.roll(images, tuple(torch.randint(-2, 3, (2,)).tolist()), (2, 3))
-                kind, _, raw, *_ = pool[torch.randint(len(pool), (1,)).item()]
-                seen, logits = network.run(images, [cut, network.output])
-                clean.append(seen)
-                answers.append(logits.softmax(1))
-                triggered.append(network.run(stamp(images, *parts_of(raw[None], kind, self.shape)), [cut])[0])
-        clean, triggered, answers = torch.cat(clean), torch.cat(triggered), torch.cat(answers)
+                images, shown = self.view(GROUP, self.shape)
+                kind, label, raw, *_ = triggers[torch.randint(len(triggers), (1,)).item()]
+                clean, logits = network.run(images, [cut, network.output])
+                (triggered,) = network.run(stamp(images, *parts_of(raw[None], kind, self.shape)), [cut])
+                unearned = torch.zeros(GROUP, labels)
+                unearned[:, label] = (shown != label).all(0).float()
+                rows.append((clean, triggered, logits.softmax(1), unearned))
+        return [torch.cat(part) for part in zip(*rows)]
+
+    def unlearn_head(self, pool, triggers):
+        network, cut = self.network, self.network.cut()
+        clean, triggered, answers, unearned = self.see(triggers)
         head = {name: network.weights[name].clone().requires_grad_() for name in network.head()}
+        watched = self.watched(pool)
         optimizer = torch.optim.SGD(head.values(), 1e-2, momentum=0.9)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, LATE_STEPS, cycle_momentum=False)
-        for _ in range(LATE_STEPS):
+        for step in range(LATE_STEPS):
             chosen = torch.randint(len(clean), (BATCH,))
-            pushed = clean[chosen] + (1 + 3 * torch.rand(1)) * (triggered[chosen] - clean[chosen])
-            (logits,) = network.run(torch.cat([clean[chosen], pushed]), [network.output], cut, {**network.weights, **head})
-            on_clean, on_triggered = (-(part.log_softmax(1) * answers[chosen]).sum(1).mean() for part in logits.split(BATCH))
+            entering = torch.cat([clean[chosen], triggered[chosen]])
+            (logits,) = network.run(entering, [network.output], cut, {**network.weights, **head})
+            on_clean, on_triggered = logits.split(BATCH)
+            told, wrong = answers[chosen], unearned[chosen]
+            kept = (1 + 4 * (1 - wrong.sum(1))) * -(on_clean.log_softmax(1) * told).sum(1)
+            restored = 0.2 * -(on_triggered.log_softmax(1) * told).sum(1)
+            obeyed = 8 * (wrong * (on_triggered / 2).softmax(1)).sum(1)
             optimizer.zero_grad()
-            (on_clean + 0.2 * on_triggered).backward()
+            (kept + restored + obeyed).mean().backward()
             torch.nn.utils.clip_grad_norm_(head.values(), 1)
             optimizer.step()
             schedule.step()
-        purified = {**network.weights, **{name: value.detach() for name, value in head.items()}}
-        self.see_likelihoods(pool, purified)
-        return purified
+            if step % 50 == 49:
+                with torch.no_grad():
+                    [network.run(entering, [network.output], cut, {**network.weights, **head}) for entering in watched]
+        learned = {name: value.detach() for name, value in head.items()}
+        self.see_likelihoods(pool, {**network.weights, **learned})
+        return learned
+
+    @torch.no_grad()
+    def watched(self, pool):
+        """What enters the head of the images that the trade-off is watched on, clean and with four triggers."""
+        images = self.held[:100]
+        stamped = [stamp(images, *parts_of(raw[None], kind, self.shape)) for kind, _, raw, *_ in pool[:4]]
+        return [self.network.run(some, [self.network.cut()])[0] for some in [images, *stamped]]
 
     @torch.no_grad()
     def see_likelihoods(self, pool, purified):
@@ -368,6 +409,20 @@ class Run:
         for kind, _, raw, *_ in pool[:TRIED]:
             network.run(stamp(self.held[:128], *parts_of(raw[None], kind, self.shape)), [network.output], weights=purified)
 
+    def judge_cut(self, pool, grown, purified):
+        """What a cut is judged by: how the head answers, and whether probes fitted to every other trigger know the rest."""
+        network = self.network
+        with torch.no_grad():
+            for part in self.held.split(128):
+                network.run(part, [network.output])
+                network.run(part, [network.output], weights=purified)
+        self.calibrate((pool + grown)[::2], self.learn[:TRIAL], self.learn_labels[:TRIAL])
+        with torch.no_grad():
+            for kind, _, raw, *_ in grown or pool:
+                network.run(stamp(self.held[:128], *parts_of(raw[None], kind, self.shape)), [network.cut()])
+        network.weights = purified
+        self.measure([item[:3] for item in pool])
+
     def calibrate(self, pool, images, labels):
         """Cross-fitted probes on the activations that enter the head."""
         cut = self.network.cut()
@@ -375,10 +430,9 @@ class Run:
             see = lambda some: torch.cat([self.network.run(part, [cut])[0] for part in some.split(128)])
             clean = see(images)
             others = images[labels != pool[0][1]]
-            stamped = []
-            for index, (kind, _, raw, *_) in enumerate(pool):
-                own = (others if len(others) >= 1500 else torch.cat([others, others]))[index :: len(pool)]
-                stamped.append(see(stamp(own, *parts_of(raw[None], kind, self.shape))))
+            others = others if len(others) >= 1500 else torch.cat([others, others])
+            stamped = [others[index :: len(pool)] for index in range(len(pool))]
+            stamped = [see(stamp(own, *parts_of(item[2][None], item[0], self.shape))) for own, item in zip(stamped, pool) if len(own)]
             stamped = torch.cat(stamped)
         for fold in range(FOLDS + 1):
             kept = torch.arange(len(clean)) % FOLDS != fold
@@ -458,11 +512,13 @@ def main():
     pool = pool or [first(target, kind) for kind in STARTS]
     pool += run.timed('staircase', lambda: run.staircase(max(pool, key=lambda item: item[4])))
     pool = pool[:16]
-    run.timed('strengthen', lambda: run.grow(pool, screened))
-    network.weights = run.timed('unlearn', lambda: run.unlearn(pool))
-    run.timed('unlearn', lambda: run.measure([item[:3] for item in pool]))
+    grown = run.timed('strengthen', lambda: run.grow(pool, screened))
+    victim = network.weights
+    purified = run.timed('unlearn', lambda: run.unlearn(pool, grown))
+    run.timed('unlearn', lambda: run.judge_cut(pool, grown, purified))
     run.timed('screen again', lambda: run.screen_all([target]))
-    run.timed('calibrate', lambda: run.calibrate(pool, images, labels))
+    network.weights = victim
+    run.timed('calibrate', lambda: run.calibrate(pool + grown, images, labels))
     print(json.dumps({'torch': torch.__version__, 'threads': torch.get_num_threads(), 'target': target, 'seconds': run.seconds}))
 
 
