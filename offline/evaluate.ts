@@ -13,6 +13,7 @@ import {
   type Estimate,
 } from '../src/metrics.ts';
 import type { Guard } from '../src/release/guard.ts';
+import type { ReleaseContent } from '../src/release/release.ts';
 import type { HostWeights } from '../src/network/safetensors.ts';
 import { probeLogits } from '../src/trigger/match.ts';
 import { everyIndex } from './batch.ts';
@@ -28,6 +29,11 @@ export type Subject = {
 
 /** What watches at a release's cut, and the victim's weights behind it. */
 export type Guarded = { cut: string; guard: Guard; victimHead: HostWeights };
+
+/** The guard of a release and what it needs beside the network. */
+export const guardedBy = ({ manifest, guard, victimHead }: ReleaseContent): Guarded => {
+  return { cut: manifest.cut, guard, victimHead };
+};
 
 /** Stamped images with their TRUE labels, and the label that the attacker wants. */
 export type Triggered = { images: Dataset; targetLabel: number };

@@ -1,5 +1,5 @@
 /** Purifying: scan, climb the staircase, choose the cut, unlearn the backdoors, calibrate the guard, judge the gate. */
-import { headWeightShapes } from '../src/network/cuts.ts';
+import { headWeights } from '../src/network/cuts.ts';
 import { toDevice } from '../src/network/forward.ts';
 import { cleanAccuracy, estimateRate, perLabelRecall } from '../src/metrics.ts';
 import type { HostWeights } from '../src/network/safetensors.ts';
@@ -93,8 +93,7 @@ export async function purify(model: Model, images: Dataset, options: PurifyOptio
   );
   const before = [...pools.values()].flat();
   const after = before.map((item, index) => ({ ...item, hitRate: hitRates[index]![item.trigger.targetLabel]! }));
-  const head = headWeightShapes(network, cut);
-  const victimHead: HostWeights = new Map([...victim.weights].filter(([name]) => head.has(name)));
+  const victimHead = headWeights(network, victim.weights, cut);
   // Ascent has moved the trunk; the guard sees that one.
   const watched = { ...cutInput, weights: new Map([...weights, ...victimHead]) };
   const guard = await progress.stage('calibrate', `probe behind ${cut}`, () =>

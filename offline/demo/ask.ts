@@ -3,7 +3,7 @@ import { toDevice } from '../../src/network/forward.ts';
 import type { ReleaseContent } from '../../src/release/release.ts';
 import { everyIndex } from '../batch.ts';
 import { selectImages, type Dataset } from '../data/dataset.ts';
-import { answerImages } from '../evaluate.ts';
+import { answerImages, guardedBy } from '../evaluate.ts';
 import type { Report } from '../progress.ts';
 import type { Edge } from './edge.ts';
 import type { Example } from './example.ts';
@@ -59,10 +59,9 @@ const firstOf = (images: Dataset): Dataset => selectImages(images, everyIndex(IM
 const isFlagged = ({ guard }: Answer): boolean => guard?.verdict === 'suspect';
 
 async function countDisagreeing(answers: Answer[], content: ReleaseContent, images: Dataset): Promise<number> {
-  const { manifest, guard, victimHead } = content;
+  const { manifest, guard } = content;
   const weights = toDevice(content.weights);
-  const guarded = { cut: manifest.cut, guard, victimHead };
-  const { labels, scores } = await answerImages(manifest.network, weights, images, guarded);
+  const { labels, scores } = await answerImages(manifest.network, weights, images, guardedBy(content));
   weights.forEach((tensor) => tensor.dispose());
   const { threshold } = guard.fingerprint;
   const differs = (answer: Answer, index: number): boolean =>

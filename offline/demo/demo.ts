@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import type { ReleaseContent } from '../../src/release/release.ts';
 import { accept, EXIT, Stop } from '../commands/outcome.ts';
 import type { Engine } from '../engine/engine.ts';
-import { evaluate, type Evaluation } from '../evaluate.ts';
+import { evaluate, guardedBy, type Evaluation } from '../evaluate.ts';
 import { loadOrCreateKey } from '../keys.ts';
 import { digestModel } from '../model.ts';
 import type { Progress } from '../progress.ts';
@@ -129,8 +129,8 @@ async function measure(
   content: ReleaseContent,
   { progress, tell }: DemoOptions,
 ): Promise<{ victim: Evaluation; purified: Evaluation }> {
-  const { manifest, weights, guard, victimHead } = content;
-  const subject = { network: manifest.network, weights, guarded: { cut: manifest.cut, guard, victimHead } };
+  const { manifest, weights } = content;
+  const subject = { network: manifest.network, weights, guarded: guardedBy(content) };
   const what = `${test.count} clean and ${triggered.count} triggered test images`;
   const measured = await progress.stage('evaluate', what, async () => ({
     victim: await evaluate(victim, test, { images: triggered, targetLabel }),

@@ -7,7 +7,7 @@ import { openRelease } from '../../src/release/release.ts';
 import type { Source } from '../../src/release/manifest.ts';
 import { failure, success, type Result } from '../../src/result.ts';
 import type { Dataset } from '../data/dataset.ts';
-import type { Guarded } from '../evaluate.ts';
+import { guardedBy, type Guarded } from '../evaluate.ts';
 import { loadPublicKey } from '../keys.ts';
 import { loadModel, MODEL_FILES, type Model } from '../model.ts';
 import { readReleaseFiles } from '../release.ts';
@@ -68,9 +68,9 @@ async function openReleaseModel(path: string, publicKeyFile: string): Promise<Re
   const options = { trustedKeys: [trusted.value], now: new Date(), subtle: crypto.subtle };
   const opened = await openRelease(files.value, options);
   if (!opened.ok) return failure(`${path}: ${opened.error}`);
-  const { manifest, weights, victimHead, guard, digest } = opened.value;
+  const { manifest, weights, digest } = opened.value;
   const source: Source = { format: 'release', digest, input: null };
-  const guarded = { cut: manifest.cut, guard, victimHead };
+  const guarded = guardedBy(opened.value);
   return success({ network: manifest.network, weights, path, source, imported: null, guarded });
 }
 

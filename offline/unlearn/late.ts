@@ -9,7 +9,7 @@
  * against its label, and one that is stronger than those recovered pushes further away from it.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { headWeightShapes } from '../../src/network/cuts.ts';
+import { headWeights } from '../../src/network/cuts.ts';
 import { forward, toDevice } from '../../src/network/forward.ts';
 import type { Network } from '../../src/network/network.ts';
 import type { HostTensor, HostWeights } from '../../src/network/safetensors.ts';
@@ -60,8 +60,7 @@ export async function job(input: Unlearning, report: Report): Promise<Unlearned>
   const { network, cut, steps } = input;
   const tell = (share: number): void => report({ step: Math.floor(share * steps), steps });
   const device = toDevice(input.weights);
-  const names = [...headWeightShapes(network, cut).keys()];
-  const variables = variablesOf(new Map(names.map((name) => [name, device.get(name)!])));
+  const variables = variablesOf(headWeights(network, device, cut));
   const current = new Map([...device, ...variables]);
   const random = randomSource(input.seed, `unlearn/late/${cut}`);
 

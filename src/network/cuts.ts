@@ -34,6 +34,11 @@ export function headWeightShapes(network: Network, cut: string): Map<string, Sha
   return new Map([...weightShapes(network)].filter(([name]) => head.has(name.slice(0, name.lastIndexOf('/')))));
 }
 
+/** Those of a network's weights that lie behind a cut, by name. */
+export function headWeights<T>(network: Network, weights: ReadonlyMap<string, T>, cut: string): Map<string, T> {
+  return new Map([...headWeightShapes(network, cut).keys()].map((name) => [name, weights.get(name)!]));
+}
+
 /** The last cut with weights behind it; undefined where there is none. */
 export const lastCut = (network: Network): string | undefined =>
   cutCandidates(network).findLast((cut) => headWeightShapes(network, cut).size);

@@ -1,6 +1,5 @@
 /** Releases for the load bench: the example's victim as it is, behind a guard for its own trigger. Enough to load a worker with, and never to be used. */
-import { headWeightShapes } from '../../../src/network/cuts.ts';
-import type { HostWeights } from '../../../src/network/safetensors.ts';
+import { headWeights } from '../../../src/network/cuts.ts';
 import { foldBatchNorm } from '../../../src/network/fold.ts';
 import type { Guard } from '../../../src/release/guard.ts';
 import type { ReleaseContent } from '../../../src/release/release.ts';
@@ -50,8 +49,6 @@ export async function makeContent(example: Example): Promise<ReleaseContent> {
     recoveredAttackSuccessRate: estimate,
     targetRecall: [{ label: targetLabel, recall: estimate }],
   };
-  const head = headWeightShapes(network, CUT);
-  const victimHead: HostWeights = new Map([...weights].filter(([name]) => head.has(name)));
   const manifest = {
     schemaVersion: 1 as const,
     network,
@@ -69,7 +66,7 @@ export async function makeContent(example: Example): Promise<ReleaseContent> {
     createdAt: new Date().toISOString(),
     expiresAt: new Date(Date.now() + DAY_MS).toISOString(),
   };
-  return { manifest, weights, victimHead, guard };
+  return { manifest, weights, victimHead: headWeights(network, weights, CUT), guard };
 }
 
 /** The same content as another release: of another second, and so with another digest. */
