@@ -1,4 +1,4 @@
-import { memory, softmax, tidy } from '@tensorflow/tfjs-core';
+import { memory, softmax } from '@tensorflow/tfjs-core';
 import { beforeAll, expect, test } from 'vitest';
 import { everyIndex } from '../../offline/batch.ts';
 import type { Dataset } from '../../offline/data/dataset.ts';
@@ -75,24 +75,29 @@ test('a label that is likely enough stays, as does a network whose logits have n
   expect(await restoreLabels({ ...restoring, network: networkOf(false) }, kernel, weaker)).toBe(weaker);
 });
 
-test('a label that unlearning made as likely as before, but elsewhere, is raised until its own images keep nearly all of its probability', async () => {
-  const blurred: HostWeights = new Map([
-    ['logits/kernel', float([1, 3], -30, 0, 6)],
-    ['logits/bias', float([3], 7, 0, -1.9)],
-  ]);
+test('a label that unlearning made as likely as before, but elsewhere, is raised by up to half a logit until its own images keep nearly all of its probability', async () => {
+  const blurred = (bright: number): HostWeights =>
+    new Map([
+      ['logits/kernel', float([1, 3], -30, 0, 6)],
+      ['logits/bias', float([3], 7, 0, bright)],
+    ]);
   const means = async (weights: HostWeights): Promise<[all: number, own: number]> => {
     const device = toDevice(weights);
-    const logits = tidy(() => softmax(logitsOf(network, device, images, everyIndex(100)))).arraySync() as number[][];
+    const logits = logitsOf(network, device, images, everyIndex(100));
+    const bright = ((await softmax(logits).array()) as number[][]).map((row) => row[2]!);
     device.forEach((tensor) => tensor.dispose());
-    const bright = logits.map((row) => row[2]!);
     return [mean(bright), mean(bright.slice(52))];
   };
   const victim = await means(VICTIM);
-  const before = await means(blurred);
-  expect(before[0]).toBeGreaterThan(victim[0]);
-  expect(before[1]).toBeLessThan(0.9 * victim[1]);
-  const restored = await restoreLabels({ network, images, triggers: [trigger(2, -1)] }, VICTIM, blurred);
-  expect((await means(restored))[1]).toBeCloseTo(0.97 * victim[1], 3);
+  const restoring = { network, images, triggers: [trigger(2, -1)] };
+  for (const bias of [-1.9, -1.6]) {
+    const before = await means(blurred(bias));
+    expect(before[0]).toBeGreaterThan(victim[0]);
+    expect(before[1]).toBeLessThan(0.95 * victim[1]);
+  }
+  expect(biasOf(await restoreLabels(restoring, VICTIM, blurred(-1.9)))[2]).toBeCloseTo(-1.4, 3);
+  const restored = await means(await restoreLabels(restoring, VICTIM, blurred(-1.6)));
+  expect(restored[1]).toBeCloseTo(0.97 * victim[1], 3);
 });
 
 test('of several labels each is held by its own triggers alone', async () => {
