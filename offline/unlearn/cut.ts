@@ -36,8 +36,11 @@ const FEW_LOST = 2.5;
 const CONFIDENCE_LIMIT = 0.02;
 const SEPARATION_WANTED = 0.95;
 const CANDIDATES = 3;
-/** By how much a cut that is tried later must be better where none holds: earlier cuts leave more of a trigger of the whole image, which recovered ones do not tell. */
-const ADVANTAGE_WANTED = 0.05;
+/**
+ * By how much a cut that is tried later must be better where none holds: earlier cuts leave more of a trigger of the whole image, which recovered ones do
+ * not tell. That is what chance makes of 150 held-back images; of more it makes less, by the root of their number.
+ */
+const ADVANTAGE_WANTED = { images: 150, advantage: 0.05 };
 const FALSE_POSITIVE_RATE = 0.005;
 
 export type CutInput = Relatives & {
@@ -141,7 +144,8 @@ export async function chooseCut(input: CutInput, report: Report): Promise<CutTri
   }
   const worth = ({ obedience, accuracyLoss, confidenceLoss, separation }: CutTrial): number =>
     separation - Math.max(0, obedience) - 4 * Math.max(accuracyLoss, confidenceLoss);
-  return trials.reduce((best, trial) => (worth(trial) > worth(best) + ADVANTAGE_WANTED ? trial : best));
+  const wanted = ADVANTAGE_WANTED.advantage * Math.sqrt(ADVANTAGE_WANTED.images / input.split.heldBack.count);
+  return trials.reduce((best, trial) => (worth(trial) > worth(best) + wanted ? trial : best));
 }
 
 async function measureCut(input: CutInput, cut: string, { weights, tradeOff }: Unlearned): Promise<CutTrial> {
