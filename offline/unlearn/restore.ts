@@ -2,8 +2,7 @@
  * Restoring: to deny a trigger its label makes the label less likely on clean images too. Training does not see that, for it knows its few images of
  * the label by heart; held-back images show it. So the logit of the label is raised until they are given it as often as by the victim, in
  * probability (logit adjustment, Menon et al., arXiv 2007.07314; here the victim's own frequency is the prior, and one label moves at a
- * time); if those that the victim gives it lost some to others, up to half a logit until they have nearly all back, for they are few and may
- * mislead; and no further than recovered triggers stay denied.
+ * time), and a little further if those that the victim gives it lost some to others; but no further than recovered triggers stay denied.
  */
 import type { Tensor2D } from '@tensorflow/tfjs-core';
 import { toDevice, type Weights } from '../../src/network/forward.ts';
@@ -22,9 +21,10 @@ export type Restoring = { network: Network; images: Dataset; triggers: readonly 
 const DENIED = 0.01;
 /** How much of the label's mean probability must be left on images that the victim gives it. */
 const KEPT = 0.97;
-/** The most that a logit is raised, for all images and for those. */
+/** And how much likelier than by the victim they may make the label, for they are few and may mislead. */
+const LIKELIER = 1.05;
+/** The most that a logit is raised. */
 const MOST = 4;
-const MOST_FOR_OWN = 0.5;
 const HALVINGS = 16;
 /** Enough to know a mean probability, and few enough to cost seconds on a large network. */
 const IMAGES_STAMPED = 128;
@@ -59,8 +59,9 @@ export async function restoreLabels(
       const [wanted, got] = [usual, clean].map((logits) => logits.filter((_, image) => isAsked(image)));
       return likelihood(got!, label, shift) <= share * likelihood(wanted!, label, 0);
     };
+    const isAny = (): boolean => true;
     const isWithin = (shift: number): boolean =>
-      (lacks(1, shift, () => true) || (shift <= MOST_FOR_OWN && lacks(KEPT, shift, (image) => isGiven[image]!))) &&
+      (lacks(1, shift, isAny) || (lacks(LIKELIER, shift, isAny) && lacks(KEPT, shift, (image) => isGiven[image]!))) &&
       likelihood(stamped, label, shift) <= DENIED;
     raised[label] = raised[label]! + largestShift(isWithin);
   }

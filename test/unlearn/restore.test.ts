@@ -75,29 +75,33 @@ test('a label that is likely enough stays, as does a network whose logits have n
   expect(await restoreLabels({ ...restoring, network: networkOf(false) }, kernel, weaker)).toBe(weaker);
 });
 
-test('a label that unlearning made as likely as before, but elsewhere, is raised by up to half a logit until its own images keep nearly all of its probability', async () => {
-  const blurred = (bright: number): HostWeights =>
+test('a label that unlearning made as likely as before, but elsewhere, is raised until its own images keep nearly all of its probability or all images give it 5 % more', async () => {
+  const blurred = (slope: number, bright: number): HostWeights =>
     new Map([
-      ['logits/kernel', float([1, 3], -30, 0, 6)],
-      ['logits/bias', float([3], 7, 0, bright)],
+      ['logits/kernel', float([1, 3], -30, 0, slope)],
+      ['logits/bias', float([3], 12, 0, bright)],
     ]);
-  const means = async (weights: HostWeights): Promise<[all: number, own: number]> => {
+  const means = async (weights: HostWeights): Promise<{ all: number; own: number }> => {
     const device = toDevice(weights);
     const logits = logitsOf(network, device, images, everyIndex(100));
     const bright = ((await softmax(logits).array()) as number[][]).map((row) => row[2]!);
     device.forEach((tensor) => tensor.dispose());
-    return [mean(bright), mean(bright.slice(52))];
+    return { all: mean(bright), own: mean(bright.slice(52)) };
   };
+  const restored = async (weights: HostWeights): Promise<{ all: number; own: number }> =>
+    means(await restoreLabels({ network, images, triggers: [trigger(2, -1)] }, VICTIM, weights));
   const victim = await means(VICTIM);
-  const restoring = { network, images, triggers: [trigger(2, -1)] };
-  for (const bias of [-1.9, -1.6]) {
-    const before = await means(blurred(bias));
-    expect(before[0]).toBeGreaterThan(victim[0]);
-    expect(before[1]).toBeLessThan(0.95 * victim[1]);
+  for (const weights of [blurred(8, -2.3), blurred(6, -1.4)]) {
+    const before = await means(weights);
+    expect(before.all).toBeGreaterThan(victim.all);
+    expect(before.own).toBeLessThan(0.96 * victim.own);
   }
-  expect(biasOf(await restoreLabels(restoring, VICTIM, blurred(-1.9)))[2]).toBeCloseTo(-1.4, 3);
-  const restored = await means(await restoreLabels(restoring, VICTIM, blurred(-1.6)));
-  expect(restored[1]).toBeCloseTo(0.97 * victim[1], 3);
+  const little = await restored(blurred(8, -2.3));
+  expect(little.own).toBeCloseTo(0.97 * victim.own, 3);
+  expect(little.all).toBeLessThan(1.05 * victim.all);
+  const much = await restored(blurred(6, -1.4));
+  expect(much.all).toBeCloseTo(1.05 * victim.all, 3);
+  expect(much.own).toBeLessThan(0.97 * victim.own);
 });
 
 test('of several labels each is held by its own triggers alone', async () => {
