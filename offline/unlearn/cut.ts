@@ -1,7 +1,7 @@
 /** Where trunk and head are parted: as late as the probe still separates and the head can still unlearn, by held-back measurement. */
 import * as tf from '@tensorflow/tfjs-core';
 import { toDevice, type Weights } from '../../src/network/forward.ts';
-import { cutCandidates, headWeights, headWeightShapes } from '../../src/network/cuts.ts';
+import { cutCandidates, headWeightShapes } from '../../src/network/cuts.ts';
 import type { Network } from '../../src/network/network.ts';
 import { attackSuccessRate, cleanAccuracy } from '../../src/metrics.ts';
 import type { HostTensor, HostWeights } from '../../src/network/safetensors.ts';
@@ -95,7 +95,7 @@ export async function unlearn(
   const jobs = Array.from({ length: HEADS }, (_, head): Unlearning => ({ ...job, seed: seed + head * OTHER_SEED }));
   const heads = await runReportedJobs<Unlearning, Unlearned>(LATE, jobs, { engine, report });
   const learned = heads.map((head) => head.weights);
-  const averaged = [...headWeights(network, weights, cut)].map(([name]) => [name, averageOf(learned, name)] as const);
+  const averaged = [...headWeightShapes(network, cut).keys()].map((name) => [name, averageOf(learned, name)] as const);
   return { weights: new Map([...weights, ...averaged]), tradeOff: heads[0]!.tradeOff };
 }
 

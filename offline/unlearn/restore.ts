@@ -55,14 +55,15 @@ export async function restoreLabels(
       stamped.push(...rows.filter((_, image) => few.labels[image] !== label));
     }
     const isGiven = usual.map((row) => row.every((logit) => logit <= row[label]!));
-    const lacks = (share: number, shift: number, isAsked: (image: number) => boolean): boolean => {
-      const [wanted, got] = [usual, clean].map((logits) => logits.filter((_, image) => isAsked(image)));
-      return likelihood(got!, label, shift) <= share * likelihood(wanted!, label, 0);
+    const givenOf = (logits: Logits): Logits => logits.filter((_, image) => isGiven[image]);
+    const given = givenOf(clean);
+    const wanted = likelihood(usual, label, 0);
+    const wantedOfGiven = likelihood(givenOf(usual), label, 0);
+    const isWithin = (shift: number): boolean => {
+      const likely = likelihood(clean, label, shift);
+      const isLacking = likely <= LIKELIER * wanted && likelihood(given, label, shift) <= KEPT * wantedOfGiven;
+      return (likely <= wanted || isLacking) && likelihood(stamped, label, shift) <= DENIED;
     };
-    const isAny = (): boolean => true;
-    const isWithin = (shift: number): boolean =>
-      (lacks(1, shift, isAny) || (lacks(LIKELIER, shift, isAny) && lacks(KEPT, shift, (image) => isGiven[image]!))) &&
-      likelihood(stamped, label, shift) <= DENIED;
     raised[label] = raised[label]! + largestShift(isWithin);
   }
   [before, after].forEach((held) => held.forEach((tensor) => tensor.dispose()));

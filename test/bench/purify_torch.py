@@ -330,16 +330,17 @@ class Run:
                 found += [(kind, label, raw) for raw in generator(torch.rand(DRAWS, 64))]
         return self.measure(found)
 
-    def view(self, count, shape):
+    def view(self, count):
         """Random images moved together by up to two pixels and mirrored together, with a rectangle of others in them; and what of both is seen."""
         flip, shifts = torch.randint(2, (1,)).item(), [torch.randint(-2, 3, (2,)).tolist() for _ in range(2)]
         chosen, others = torch.randint(len(self.learn), (2, count))
         move = lambda index, shift: torch.roll(self.learn[index].flip(3) if flip else self.learn[index], tuple(shift), (2, 3))
         images, covering = move(chosen, shifts[0]), move(others, shifts[1])
+        _, height, width = self.shape
         side = math.sqrt(0.5 * torch.rand(1).item())
-        tall, wide = int(side * shape[1]), int(side * shape[2])
-        top, left = (torch.randint(size - part + 1, (1,)).item() for size, part in ((shape[1], tall), (shape[2], wide)))
-        mask = torch.zeros(1, 1, *shape[1:])
+        tall, wide = int(side * height), int(side * width)
+        top, left = (torch.randint(size - part + 1, (1,)).item() for size, part in ((height, tall), (width, wide)))
+        mask = torch.zeros(1, 1, height, width)
         mask[:, :, top : top + tall, left : left + wide] = 1
         seen = [self.learn_labels[chosen]] + ([self.learn_labels[others]] if side**2 >= 0.25 else [])
         return images * (1 - mask) + covering * mask, torch.stack(seen)
@@ -355,7 +356,7 @@ class Run:
         cut, labels = network.cut(), network.labels
         with torch.no_grad():
             for _ in range(GROUPS):
-                images, shown = self.view(GROUP, self.shape)
+                images, shown = self.view(GROUP)
                 kind, label, raw, *_ = triggers[torch.randint(len(triggers), (1,)).item()]
                 clean, logits = network.run(images, [cut, network.output])
                 (triggered,) = network.run(stamp(images, *parts_of(raw[None], kind, self.shape)), [cut])
@@ -400,28 +401,27 @@ class Run:
         return [self.network.run(some, [self.network.cut()])[0] for some in [images, *stamped]]
 
     @torch.no_grad()
+    def answer_held(self, purified):
+        for part in self.held.split(128):
+            self.network.run(part, [self.network.output])
+            self.network.run(part, [self.network.output], weights=purified)
+
+    @torch.no_grad()
     def see_likelihoods(self, pool, purified):
         """What restoring a label asks for: answers to clean held-back images before and after, and to some stamped with the triggers."""
         network = self.network
-        for part in self.held.split(128):
-            network.run(part, [network.output])
-            network.run(part, [network.output], weights=purified)
+        self.answer_held(purified)
         for kind, _, raw, *_ in pool[:TRIED]:
             network.run(stamp(self.held[:128], *parts_of(raw[None], kind, self.shape)), [network.output], weights=purified)
 
     def judge_cut(self, pool, grown, purified):
         """What a cut is judged by: how the head answers, and whether probes fitted to every other trigger know the rest."""
         network = self.network
-        with torch.no_grad():
-            for part in self.held.split(128):
-                network.run(part, [network.output])
-                network.run(part, [network.output], weights=purified)
+        self.answer_held(purified)
         self.calibrate((pool + grown)[::2], self.learn[:TRIAL], self.learn_labels[:TRIAL])
         with torch.no_grad():
             for kind, _, raw, *_ in grown or pool:
                 network.run(stamp(self.held[:128], *parts_of(raw[None], kind, self.shape)), [network.cut()])
-        network.weights = purified
-        self.measure([item[:3] for item in pool])
 
     def calibrate(self, pool, images, labels):
         """Cross-fitted probes on the activations that enter the head."""
@@ -516,6 +516,8 @@ def main():
     victim = network.weights
     purified = run.timed('unlearn', lambda: run.unlearn(pool, grown))
     run.timed('unlearn', lambda: run.judge_cut(pool, grown, purified))
+    network.weights = purified
+    run.timed('unlearn', lambda: run.measure([item[:3] for item in pool]))
     run.timed('screen again', lambda: run.screen_all([target]))
     network.weights = victim
     run.timed('calibrate', lambda: run.calibrate(pool + grown, images, labels))
