@@ -14,7 +14,7 @@ import type { Trigger } from '../src/trigger/trigger.ts';
 import { everyIndex, indicesWithout } from './batch.ts';
 import type { Dataset } from './data/dataset.ts';
 import { randomSource } from './engine/random.ts';
-import { featuresOf, rowsOf } from './predict.ts';
+import { featuresOf } from './predict.ts';
 
 const FOLDS = 5;
 const CONFIDENCE = 0.95;
@@ -53,27 +53,21 @@ export type CalibrationInput = {
 export async function calibrate(input: CalibrationInput): Promise<Calibration> {
   const { network, cut, images, pools, falsePositiveRate, seed } = input;
   const weights = toDevice(input.weights);
-  const clean = featuresOf(network, weights, cut, images, everyIndex(images.count));
-  const stamped = pools.map((pool, index) => stampedFeatures(input, weights, pool, `calibrate/${index}`));
+  const folds = new Int32Array(images.count);
   const order = randomSource(seed, 'calibrate/folds').shuffled(images.count);
-  const scores = new Float32Array(images.count);
-  for (let fold = 0; fold < FOLDS; fold++) {
-    const held = order.filter((_, position) => position % FOLDS === fold);
-    const kept = order.filter((_, position) => position % FOLDS !== fold);
-    const heldSet = new Set(held);
-    const probes: Probe[] = [];
-    for (const { features, sources } of stamped) {
-      const rows = everyIndex(sources.length).filter((row) => !heldSet.has(sources[row]!));
-      probes.push(await fitProbe(clean, kept, features, rows));
-    }
-    const best = await scoreFeatures(rowsOf(clean, held), probes);
-    held.forEach((image, position) => (scores[image] = best[position]!));
-  }
+  order.forEach((image, position) => (folds[image] = position % FOLDS));
+  const clean = { features: featuresOf(network, weights, cut, images, everyIndex(images.count)), folds };
+  const scores = new Float32Array(images.count).fill(-Infinity);
   const probes: Probe[] = [];
-  for (const { features, sources } of stamped) {
-    probes.push(await fitProbe(clean, everyIndex(images.count), features, everyIndex(sources.length)));
+  for (const [index, pool] of pools.entries()) {
+    const { features, sources } = stampedFeatures(input, weights, pool, `calibrate/${index}`);
+    const fitted = await fitProbes(clean, { features, folds: sources.map((image) => folds[image]!) });
+    features.dispose();
+    const logits = await logitsOfProbes(clean.features, fitted);
+    folds.forEach((fold, image) => (scores[image] = Math.max(scores[image]!, logits[image]![fold]!)));
+    probes.push(fitted[FOLDS]!);
   }
-  tf.dispose([clean, ...stamped.map(({ features }) => features), ...weights.values()]);
+  tf.dispose([clean.features, ...weights.values()]);
   return { probes, ...thresholdOf(scores.toSorted(), falsePositiveRate) };
 }
 
@@ -112,63 +106,86 @@ function stampedFeatures(
   return { features, sources: Int32Array.from(used.flatMap(({ group }) => group)) };
 }
 
-/** Fits logistic regression with L2 shrinkage, both classes weighted alike, on the chosen rows of clean and stamped features [.,F]. */
-async function fitProbe(
-  clean: tf.Tensor2D,
-  cleanRows: Int32Array,
-  stamped: tf.Tensor2D,
-  stampedRows: Int32Array,
-): Promise<Probe> {
+/** Features [N,F] and the fold [N] that each row belongs to. */
+type Rows = { features: tf.Tensor2D; folds: Int32Array };
+
+/**
+ * Logistic regressions that part clean from stamped rows, with L2 shrinkage and both classes weighted alike: for each fold the one that does not see it,
+ * and last the one that sees all. They are fitted side by side, for what takes time is reading the features.
+ */
+async function fitProbes(clean: Rows, stamped: Rows): Promise<Probe[]> {
   const fitted = tf.tidy(() => {
-    const [negative, positive] = [rowsOf(clean, cleanRows), rowsOf(stamped, stampedRows)];
-    const { mean, variance } = tf.moments(tf.concat([negative, positive]), 0);
-    // A channel that hardly ever fires must not count for much where it does.
-    const scale = tf.rsqrt(tf.maximum(tf.add(variance, tf.mul(LEAST_VARIANCE, tf.mean(variance))), 1e-8));
-    const standard = (features: tf.Tensor2D): tf.Tensor2D => tf.mul(tf.sub(features, mean), scale);
-    const [low, high] = [standard(negative), standard(positive)];
-    const weights = tf.variable(tf.zeros<tf.Rank.R2>([low.shape[1], 1]));
-    const bias = tf.variable(tf.zeros<tf.Rank.R1>([1]));
+    const features = tf.concat([clean.features, stamped.features]);
+    const [negative, positive] = [membersOf(clean.folds), membersOf(stamped.folds)];
+    const { mean, scale } = momentsOf(features, tf.concat([negative, positive]));
+    const shareOf = (members: tf.Tensor2D): tf.Tensor => tf.div(members, tf.sum(members, 0));
+    const shares = tf.concat([shareOf(negative), shareOf(positive)]);
+    const labels = tf.concat([tf.zeros([negative.shape[0], 1]), tf.ones([positive.shape[0], 1])]);
+    const weights = tf.variable(tf.zerosLike(mean));
+    const bias = tf.variable(tf.zeros<tf.Rank.R1>([mean.shape[0]]));
     const optimizer = tf.train.adam(LEARNING_RATE);
-    const slope = (features: tf.Tensor2D, label: 0 | 1): [tf.Tensor, tf.Tensor] => {
-      const logits = tf.add(tf.matMul(features, weights), bias);
-      const residuals = tf.div(tf.sub(tf.sigmoid(logits), label), features.shape[0]);
-      // As a row, because tfjs would copy all features to transpose them.
-      return [tf.matMul(tf.reshape(residuals, [1, features.shape[0]]), features), tf.sum(residuals)];
-    };
+    const raw = (): tf.Tensor2D => tf.mul(weights, scale);
+    const offset = (): tf.Tensor => tf.sub(bias, tf.sum(tf.mul(raw(), mean), 1));
     for (let step = 0; step < STEPS; step++) {
       tf.tidy(() => {
-        const [[lowWeights, lowBias], [highWeights, highBias]] = [slope(low, 0), slope(high, 1)];
-        const shrunk = tf.mul(2 * SHRINKAGE, weights);
-        const ofWeights = tf.add(tf.reshape(tf.add(lowWeights, highWeights), weights.shape), shrunk);
-        const ofBias = tf.reshape(tf.add(lowBias, highBias), bias.shape);
+        const logits = tf.add(tf.matMul(features, raw(), false, true), offset());
+        const residuals = tf.mul(tf.sub(tf.sigmoid(logits), labels), shares) as tf.Tensor2D;
+        const ofBias = tf.sum(residuals, 0);
+        // The residuals are transposed and not the features, which tfjs would copy.
+        const sums = tf.sub(tf.matMul(residuals, features, true), tf.mul(mean, tf.expandDims(ofBias, 1)));
+        const ofWeights = tf.add(tf.mul(sums, scale), tf.mul(2 * SHRINKAGE, weights));
         optimizer.applyGradients([
           { name: weights.name, tensor: ofWeights },
           { name: bias.name, tensor: ofBias },
         ]);
       });
     }
-    const raw = tf.mul(tf.squeeze(weights, [1]), scale);
-    const offset = tf.sub(tf.squeeze(bias), tf.sum(tf.mul(raw, tf.squeeze(mean))));
+    const result = { weights: raw(), offsets: offset() };
     optimizer.dispose();
     tf.dispose([weights, bias]);
-    return { raw, offset };
+    return result;
   });
-  const probe = { weights: Float32Array.from(await fitted.raw.data()), bias: (await fitted.offset.data())[0]! };
-  tf.dispose([fitted.raw, fitted.offset]);
-  return probe;
+  const [rows, offsets] = [(await fitted.weights.array()) as number[][], await fitted.offsets.data()];
+  tf.dispose([fitted.weights, fitted.offsets]);
+  return rows.map((row, probe) => ({ weights: Float32Array.from(row), bias: offsets[probe]! }));
+}
+
+/** 1 where a row [N] is seen by a probe [FOLDS + 1], else 0. */
+function membersOf(folds: Int32Array): tf.Tensor2D {
+  const width = FOLDS + 1;
+  const seen = Float32Array.from({ length: folds.length * width }, (_, index) =>
+    Number(folds[Math.floor(index / width)] !== index % width),
+  );
+  return tf.tensor2d(seen, [folds.length, width]);
+}
+
+/** The mean and the inverse spread [J,F] of features [N,F] over the rows that each probe sees, given as `members` [N,J]. */
+function momentsOf(features: tf.Tensor2D, members: tf.Tensor2D): { mean: tf.Tensor2D; scale: tf.Tensor2D } {
+  const averaged = tf.div(members, tf.sum(members, 0)) as tf.Tensor2D;
+  const mean = tf.matMul<tf.Tensor2D>(averaged, features, true);
+  const variance = tf.sub(tf.matMul(averaged, tf.square(features), true), tf.square(mean));
+  // A channel that hardly ever fires must not count for much where it does.
+  const least = tf.mul(LEAST_VARIANCE, tf.mean(variance, 1, true));
+  return { mean, scale: tf.rsqrt<tf.Tensor2D>(tf.maximum(tf.add(variance, least), 1e-8)) };
+}
+
+/** The logits of every row of features [N,F] by every probe. */
+async function logitsOfProbes(features: tf.Tensor2D, probes: readonly Probe[]): Promise<number[][]> {
+  const logits = tf.tidy(() => {
+    const weights = tf.stack(probes.map((probe) => probe.weights)) as tf.Tensor2D;
+    const biases = tf.tensor1d(probes.map(({ bias }) => bias));
+    return tf.add(tf.matMul(features, weights, false, true), biases) as tf.Tensor2D;
+  });
+  const rows = await logits.array();
+  logits.dispose();
+  return rows;
 }
 
 /** The guard's score of every row of features [N,F], the largest probe logit; the features are freed. */
-export async function scoreFeatures(features: tf.Tensor2D, probes: readonly Probe[]): Promise<Float32Array> {
-  const best = tf.tidy(() => {
-    const columns = probes.map(({ weights, bias }) =>
-      tf.add(tf.matMul(features, tf.tensor2d(weights, [weights.length, 1])), bias),
-    );
-    return tf.max(tf.concat(columns, 1), 1);
-  });
-  const values = Float32Array.from(await best.data());
-  tf.dispose([best, features]);
-  return values;
+async function scoreFeatures(features: tf.Tensor2D, probes: readonly Probe[]): Promise<Float32Array> {
+  const logits = await logitsOfProbes(features, probes);
+  features.dispose();
+  return Float32Array.from(logits, (row) => Math.max(...row));
 }
 
 /** The guard's score of every image [N], the largest probe logit, with the images stamped if a trigger is given. */

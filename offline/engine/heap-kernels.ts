@@ -68,52 +68,6 @@ export function foldColumns(columns: TensorInfo, info: Conv2DInfo, backend: Back
   return gradient;
 }
 
-/** The gradient [B,H,W,C] of max pooling's input: each output's gradient goes to the first maximum of its window. */
-export function maxPoolGradient(
-  dy: TensorInfo,
-  x: TensorInfo,
-  y: TensorInfo,
-  info: Conv2DInfo,
-  backend: BackendWasm,
-): TensorInfo {
-  const { inHeight, inWidth, inChannels, outHeight, outWidth, padInfo } = info;
-  const gradient = backend.makeOutput(info.inShape, 'float32');
-  const dx = backend.typedArrayFromHeap(gradient);
-  const inputs = backend.typedArrayFromHeap(x);
-  const maxima = backend.typedArrayFromHeap(y);
-  const outputs = backend.typedArrayFromHeap(dy);
-  dx.fill(0);
-  const pixels = new Int32Array(info.effectiveFilterHeight * info.effectiveFilterWidth);
-  let output = 0;
-  for (let row = 0; row < info.batchSize * outHeight; row++) {
-    const firstY = (row % outHeight) * info.strideHeight - padInfo.top;
-    const image = Math.floor(row / outHeight) * inHeight;
-    const bottom = Math.min(inHeight, firstY + info.effectiveFilterHeight);
-    for (let column = 0; column < outWidth; column++) {
-      const firstX = column * info.strideWidth - padInfo.left;
-      const right = Math.min(inWidth, firstX + info.effectiveFilterWidth);
-      let count = 0;
-      for (let inY = Math.max(0, firstY); inY < bottom; inY++) {
-        for (let inX = Math.max(0, firstX); inX < right; inX++) {
-          pixels[count++] = ((image + inY) * inWidth + inX) * inChannels;
-        }
-      }
-      for (let channel = 0; channel < inChannels; channel++, output++) {
-        const maximum = maxima[output];
-        let input = pixels[0]! + channel;
-        // Steps on while no pixel so far was the maximum; without a branch, for it could not be predicted.
-        let open = 1;
-        for (let pixel = 1; pixel < count; pixel++) {
-          open &= +(inputs[pixels[pixel - 1]! + channel] !== maximum);
-          input += open * (pixels[pixel]! - pixels[pixel - 1]!);
-        }
-        dx[input]! += outputs[output]!;
-      }
-    }
-  }
-  return gradient;
-}
-
 /** Sums x [N,C] over its rows, in float64, and divides by `divisor`: the leading axes of a reduction, which the backend would transpose. */
 export function sumRows(x: TensorInfo, channels: number, divisor: number, backend: BackendWasm): Float32Array {
   const values = backend.typedArrayFromHeap(x);

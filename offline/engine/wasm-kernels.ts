@@ -5,10 +5,10 @@
  * learning", arXiv 1603.07285, sections 4.3-4.5), so they run on the backend's fast forward kernel: the filter gradient
  * convolves the transposed images with the output gradient as the filter, the stride becoming the dilation; the input
  * gradient convolves the output gradient with the flipped filter. With a stride it is a matrix product and col2im instead.
- * Pooling and depthwise filter gradients are plain loops over the WASM heap (heap-kernels.ts).
+ * Depthwise filter gradients and some others are plain loops over the WASM heap (heap-kernels.ts).
  */
 import {
-  backend_util,
+  type backend_util,
   conv2d,
   depthwiseConv2d,
   engine,
@@ -30,15 +30,7 @@ import {
 import type { BackendWasm } from '@tensorflow/tfjs-backend-wasm';
 import { convolutionInfo, type Conv2DInfo, type ConvolutionAttributes, type Shape4D } from './convolution.ts';
 import { spread } from './gradients.ts';
-import {
-  depthwiseFilterGradient,
-  flipTaps,
-  foldColumns,
-  maxPoolGradient,
-  repeatAxes,
-  sumRows,
-  sumSegments,
-} from './heap-kernels.ts';
+import { depthwiseFilterGradient, flipTaps, foldColumns, repeatAxes, sumRows, sumSegments } from './heap-kernels.ts';
 import { wrapKernel } from './wrap-kernel.ts';
 
 type Inputs = Record<string, Tensor>;
@@ -46,7 +38,6 @@ type Border = [before: number, after: number];
 type Attributes = ConvolutionAttributes & {
   inputShape: Shape4D;
   filterShape: Shape4D;
-  filterSize: [number, number] | number;
   numSegments: number;
   dtype: DataType;
   reps: number[];
@@ -70,12 +61,6 @@ export function registerGradientKernels(): void {
   replaceKernel('DepthwiseConv2dNativeBackpropInput', ({ dy, filter }, attributes, backend) => {
     const info = convolutionInfo(attributes.inputShape, filter!.shape as Shape4D, attributes, true);
     return tidy(() => depthwiseInputGradient(dy as Tensor4D, filter as Tensor4D, info, backend));
-  });
-  replaceKernel('MaxPoolGrad', ({ dy, input, output }, attributes, backend) => {
-    const { filterSize, strides, pad, dimRoundingMode } = attributes;
-    const shape = input!.shape as Shape4D;
-    const info = backend_util.computePool2DInfo(shape, filterSize, strides, 1, pad, dimRoundingMode);
-    return maxPoolGradient(dy!, input!, output!, info, backend);
   });
   replaceKernel('UnsortedSegmentSum', ({ x, segmentIds }, { numSegments }, backend) =>
     sumSegments(x!, segmentIds!, numSegments, backend),

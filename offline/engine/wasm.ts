@@ -5,21 +5,24 @@ import { setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
 import { fileURLToPath } from 'node:url';
 import { failure, success, type Result } from '../../src/result.ts';
 import { registerGradients } from './gradients.ts';
-import { isKernelSupported, registerWinograd } from './winograd.ts';
+import { areKernelsSupported } from './kernels.ts';
+import { registerSimdKernels } from './simd-kernels.ts';
 import { registerGradientKernels } from './wasm-kernels.ts';
+import { registerWinograd } from './winograd.ts';
 
 /** Makes the WASM backend the current one of this thread; opening it again changes nothing. */
 export async function openWasm(): Promise<Result<void>> {
   // Keeps tfjs from recommending its native package on the first use of the cpu backend.
   enableProdMode();
   registerGradients();
-  if (!(await env().getAsync('WASM_HAS_SIMD_SUPPORT')) || !isKernelSupported()) {
+  if (!(await env().getAsync('WASM_HAS_SIMD_SUPPORT')) || !areKernelsSupported()) {
     return failure(
       `wasm: Node ${process.version} runs no WASM SIMD of fixed and relaxed width on this processor; run through npx or npm, whose Node does`,
     );
   }
   if (!findBackend('wasm')) {
     registerGradientKernels();
+    registerSimdKernels();
     registerWinograd();
   }
   setWasmPaths(fileURLToPath(import.meta.resolve('@tensorflow/tfjs-backend-wasm/wasm-out/')));

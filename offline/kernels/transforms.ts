@@ -1,9 +1,27 @@
 /** The transforms of F(4x4, 3x3) and F(3x3, 4x4), which meet in the same six points 0, 1, -1, 2, -2 and infinity; four channels side by side. */
+import {
+  eight,
+  four,
+  minusFive,
+  minusFour,
+  minusSixth,
+  quarter,
+  sixth,
+  third,
+  twelfth,
+  twentyFourth,
+  two,
+} from './constants';
 
 /** Scratch for the columns of a tile before its rows are transformed: at most 36 times four numbers. */
-const columns = memory.data(36 * 16, 16);
+let columns: usize = 0;
 /** The distance of two numbers in a column of it. */
 const COLUMN: usize = 96;
+
+/** Gives the transforms 36 * 4 floats to work in; without any of its own the module can live in the memory of another. */
+export function useColumns(scratch: usize): void {
+  columns = scratch;
+}
 
 /** B' d B for 6 x 6 pixels of all channels, `line` bytes between their rows; the 36 results lie `stride` bytes apart. */
 export function transformPixels(from: usize, line: usize, channels: i32, to: usize, stride: usize): void {
@@ -117,25 +135,25 @@ function at(from: usize, stride: usize, index: usize): v128 {
 
 /** Rows of B': six pixels to six numbers. */
 function toPoints(d0: v128, d1: v128, d2: v128, d3: v128, d4: v128, d5: v128, to: usize, stride: usize): void {
-  const even = f32x4.relaxed_madd(d2, f32x4.splat(-4), d4);
-  const odd = f32x4.relaxed_madd(d1, f32x4.splat(-4), d3);
+  const even = f32x4.relaxed_madd(d2, minusFour, d4);
+  const odd = f32x4.relaxed_madd(d1, minusFour, d3);
   const far = f32x4.sub(d4, d2);
-  const near = f32x4.mul(f32x4.splat(2), f32x4.sub(d3, d1));
-  v128.store(to, f32x4.relaxed_madd(d0, f32x4.splat(4), f32x4.relaxed_madd(d2, f32x4.splat(-5), d4)));
+  const near = f32x4.mul(two, f32x4.sub(d3, d1));
+  v128.store(to, f32x4.relaxed_madd(d0, four, f32x4.relaxed_madd(d2, minusFive, d4)));
   v128.store(to + stride, f32x4.add(even, odd));
   v128.store(to + 2 * stride, f32x4.sub(even, odd));
   v128.store(to + 3 * stride, f32x4.add(far, near));
   v128.store(to + 4 * stride, f32x4.sub(far, near));
-  v128.store(to + 5 * stride, f32x4.relaxed_madd(d1, f32x4.splat(4), f32x4.relaxed_madd(d3, f32x4.splat(-5), d5)));
+  v128.store(to + 5 * stride, f32x4.relaxed_madd(d1, four, f32x4.relaxed_madd(d3, minusFive, d5)));
 }
 
 /** Rows of G: four taps to six numbers; of three taps the fourth is 0 and `last` the third. */
 function tapsToPoints(g0: v128, g1: v128, g2: v128, g3: v128, last: v128, to: usize, stride: usize): void {
-  const even = f32x4.mul(f32x4.add(g0, g2), f32x4.splat(-1 / 6));
-  const odd = f32x4.mul(f32x4.add(g1, g3), f32x4.splat(-1 / 6));
-  const near = f32x4.relaxed_madd(g2, f32x4.splat(1 / 6), f32x4.mul(g0, f32x4.splat(1 / 24)));
-  const far = f32x4.relaxed_madd(g3, f32x4.splat(1 / 3), f32x4.mul(g1, f32x4.splat(1 / 12)));
-  v128.store(to, f32x4.mul(g0, f32x4.splat(0.25)));
+  const even = f32x4.mul(f32x4.add(g0, g2), minusSixth);
+  const odd = f32x4.mul(f32x4.add(g1, g3), minusSixth);
+  const near = f32x4.relaxed_madd(g2, sixth, f32x4.mul(g0, twentyFourth));
+  const far = f32x4.relaxed_madd(g3, third, f32x4.mul(g1, twelfth));
+  v128.store(to, f32x4.mul(g0, quarter));
   v128.store(to + stride, f32x4.add(even, odd));
   v128.store(to + 2 * stride, f32x4.sub(even, odd));
   v128.store(to + 3 * stride, f32x4.add(near, far));
@@ -156,9 +174,9 @@ function toOutputs(from: usize, distance: usize, to: usize, stride: usize): void
   const far = f32x4.add(m3, m4);
   const farOdd = f32x4.sub(m3, m4);
   v128.store(to, f32x4.add(m0, f32x4.add(near, far)));
-  v128.store(to + stride, f32x4.relaxed_madd(farOdd, f32x4.splat(2), nearOdd));
-  v128.store(to + 2 * stride, f32x4.relaxed_madd(far, f32x4.splat(4), near));
-  v128.store(to + 3 * stride, f32x4.add(f32x4.relaxed_madd(farOdd, f32x4.splat(8), nearOdd), m5));
+  v128.store(to + stride, f32x4.relaxed_madd(farOdd, two, nearOdd));
+  v128.store(to + 2 * stride, f32x4.relaxed_madd(far, four, near));
+  v128.store(to + 3 * stride, f32x4.add(f32x4.relaxed_madd(farOdd, eight, nearOdd), m5));
 }
 
 /** Rows of A' for three taps. */
@@ -172,6 +190,6 @@ function toTaps(from: usize, distance: usize, to: usize, stride: usize): void {
   const near = f32x4.add(m1, m2);
   const far = f32x4.add(m3, m4);
   v128.store(to, f32x4.add(m0, f32x4.add(near, far)));
-  v128.store(to + stride, f32x4.relaxed_madd(f32x4.sub(m3, m4), f32x4.splat(2), f32x4.sub(m1, m2)));
-  v128.store(to + 2 * stride, f32x4.add(f32x4.relaxed_madd(far, f32x4.splat(4), near), m5));
+  v128.store(to + stride, f32x4.relaxed_madd(f32x4.sub(m3, m4), two, f32x4.sub(m1, m2)));
+  v128.store(to + 2 * stride, f32x4.add(f32x4.relaxed_madd(far, four, near), m5));
 }

@@ -1,20 +1,29 @@
 /**
- * Convolutions [B,H,W,C] with a filter [3,3,C,O], stride 1, and their filters' gradients, in AssemblyScript: `npm run kernels` compiles this to
- * offline/engine/winograd.wasm.
+ * Convolutions [B,H,W,C] with a filter [3,3,C,O], stride 1, and their filters' gradients.
  *
  * Winograd's minimal filtering F(4x4, 3x3) (Lavin and Gray, arXiv 1509.09308, section 4): tiles of 4 x 4 outputs cost 36 products
  * a pair of channels instead of 144. The products are 36 matrix products of tiles by channels, with fused multiply-add. A filter's gradient is
  * F(3x3, 4x4), the gradient of a tile in the place of the filter, summed over all tiles before it is transformed back.
- * All pointers are bytes into this module's memory; C is a multiple of 4, O of 8.
+ * All pointers are bytes into the imported memory; C is a multiple of 4, O of 8.
  */
 import { multiply, multiplyTransposed } from './products';
-import { transformGradient, transformPixels, transformProducts, transformSums } from './transforms';
+import {
+  transformFilter,
+  transformGradient,
+  transformPixels,
+  transformProducts,
+  transformSums,
+  useColumns,
+} from './transforms';
 
-export { transformFilter } from './transforms';
+export { open } from './constants';
 
 const POSITIONS: usize = 36;
 /** Keeps the positions of one tile from falling on the same lines of the cache. */
 const SKEW: i32 = 16;
+/** Tiles at a time: their transforms stay in the second-level cache up to some 128 channels. */
+const BLOCK: i32 = 32;
+const LINE_BYTES: usize = 64;
 
 /** The convolution that was prepared last. */
 let images: usize = 0;
@@ -28,20 +37,22 @@ let results: usize = 0;
 let outHeight: i32 = 0;
 let outWidth: i32 = 0;
 let outputs: i32 = 0;
+/** Scratch: transformed pixels and their products of a block, a patch of pixels, and a transformed filter or the sums of its gradient. */
 let pixels: usize = 0;
 let products: usize = 0;
 let patch: usize = 0;
-let block: i32 = 0;
+let transformed: usize = 0;
 
-/** Floats between two positions of `tiles` rows of `channels` numbers. */
-export function positionStride(tiles: i32, channels: i32): i32 {
-  return tiles * channels + SKEW;
+/** The floats of scratch that a convolution of C channels to O needs. */
+export function scratchFloats(ofChannels: i32, ofOutputs: i32): i32 {
+  const perBlock = BLOCK * (ofChannels + ofOutputs) + 2 * SKEW;
+  const parts = 5 * <i32>LINE_BYTES;
+  return 36 * (4 + perBlock + max(ofChannels, ofOutputs) + ofChannels * ofOutputs) + parts;
 }
 
 /**
  * Says what the next call convolves: images [B,H,W,C] with `top` and `left` rows and columns of zeros before each, and their outputs
- * [B,OH,OW,O]. `block` tiles, a multiple of 4, are in the buffers at a time: `pixels` of 36 * positionStride(block, C) floats and `products` of
- * 36 * positionStride(block, O); `patch` has 36 * max(C, O).
+ * [B,OH,OW,O].
  */
 export function prepare(
   ofImages: usize,
@@ -55,10 +66,7 @@ export function prepare(
   ofOutHeight: i32,
   ofOutWidth: i32,
   ofOutputs: i32,
-  ofPixels: usize,
-  ofProducts: usize,
-  ofPatch: usize,
-  ofBlock: i32,
+  scratch: usize,
 ): void {
   images = ofImages;
   batch = ofBatch;
@@ -71,54 +79,63 @@ export function prepare(
   outHeight = ofOutHeight;
   outWidth = ofOutWidth;
   outputs = ofOutputs;
-  pixels = ofPixels;
-  products = ofProducts;
-  patch = ofPatch;
-  block = ofBlock;
+  const columns = aligned(scratch);
+  useColumns(columns);
+  pixels = aligned(columns + POSITIONS * 16);
+  products = aligned(pixels + POSITIONS * pixelStride());
+  patch = aligned(products + POSITIONS * productStride());
+  transformed = aligned(patch + POSITIONS * ((<usize>max(channels, outputs)) << 2));
 }
 
-/** Convolves the images with a transformed filter, and adds a bias [O] unless it is 0. */
+/** Convolves the images with a filter [3,3,C,O], and adds a bias [O] unless it is 0. */
 export function convolve(filter: usize, bias: usize): void {
+  transformFilter(filter, channels, outputs, transformed);
   const filterStride = (<usize>channels * outputs) << 2;
   const tiles = batch * tilesDown() * tilesAcross();
-  for (let first = 0; first < tiles; first += block) {
-    const count = min(block, tiles - first);
+  for (let first = 0; first < tiles; first += BLOCK) {
+    const count = min(BLOCK, tiles - first);
     for (let index = 0; index < count; index++) readPixels(first + index, index);
     for (let position: usize = 0; position < POSITIONS; position++) {
       const from = pixels + position * pixelStride();
       const to = products + position * productStride();
-      multiply(from, filter + position * filterStride, to, (count + 3) & ~3, channels, outputs);
+      multiply(from, transformed + position * filterStride, to, (count + 3) & ~3, channels, outputs);
     }
     for (let index = 0; index < count; index++) writeResults(first + index, index, bias);
   }
 }
 
-/** The gradient [3,3,C,O] of the filter, the outputs being their gradient; `sums` has 36 * C * O floats. */
-export function filterGradient(sums: usize, gradient: usize): void {
+/** The gradient [3,3,C,O] of the filter, the outputs being their gradient. */
+export function filterGradient(gradient: usize): void {
   const sumStride = (<usize>channels * outputs) << 2;
   const tiles = batch * tilesDown() * tilesAcross();
-  memory.fill(sums, 0, POSITIONS * sumStride);
-  for (let first = 0; first < tiles; first += block) {
-    const count = min(block, tiles - first);
+  memory.fill(transformed, 0, POSITIONS * sumStride);
+  for (let first = 0; first < tiles; first += BLOCK) {
+    const count = min(BLOCK, tiles - first);
     for (let index = 0; index < count; index++) {
       readPixels(first + index, index);
       readGradient(first + index, index);
     }
     for (let position: usize = 0; position < POSITIONS; position++) {
       const from = pixels + position * pixelStride();
-      const to = sums + position * sumStride;
+      const to = transformed + position * sumStride;
       multiplyTransposed(from, products + position * productStride(), to, count, channels, outputs);
     }
   }
-  transformSums(sums, sumStride, gradient);
+  transformSums(transformed, sumStride, gradient);
 }
 
+function aligned(pointer: usize): usize {
+  return (pointer + LINE_BYTES - 1) & ~(LINE_BYTES - 1);
+}
+
+/** Bytes between two positions of a block's transformed pixels. */
 function pixelStride(): usize {
-  return (<usize>positionStride(block, channels)) << 2;
+  return (<usize>(BLOCK * channels + SKEW)) << 2;
 }
 
+/** And of its products. */
 function productStride(): usize {
-  return (<usize>positionStride(block, outputs)) << 2;
+  return (<usize>(BLOCK * outputs + SKEW)) << 2;
 }
 
 function tilesDown(): i32 {
