@@ -47,10 +47,16 @@ const STRENGTHEN = new URL('./strengthen.ts', import.meta.url);
 
 /**
  * Relatives of recovered triggers, for unlearning them and not for judging it: `grown` are larger, and the guard watches for them too; `faded` are
- * fainter, and no attacker stamps what does not work. `isPlaceless`: copies at random places are among the grown, for a trigger works anywhere.
+ * fainter, and no attacker stamps what does not work. `extent`: what was planted is a patch at one place, as far as is known, or one that works anywhere (then
+ * copies at random places are among the grown), or it covers the image.
  * `emphasis`: how many times as much as usual triggered copies weigh in unlearning.
  */
-export type Relatives = { grown: Trigger[]; faded: Trigger[]; isPlaceless: boolean; emphasis: number };
+export type Relatives = {
+  grown: Trigger[];
+  faded: Trigger[];
+  extent: 'one place' | 'anywhere' | 'whole image';
+  emphasis: number;
+};
 
 type Pools = ReadonlyMap<number, readonly Measured[]>;
 type Told = Pick<Finding, 'targetLabel' | 'grade' | 'advantage'>;
@@ -99,7 +105,8 @@ export async function relativesOf(
   // What outgrew natural triggers comes on top of the others, which would be forgotten less in its place.
   const onTop = count / (count - outgrown.length);
   const emphasis = labelsWithin(PATCH).length ? Math.max(PATCH_EMPHASIS, onTop) : onTop;
-  return { grown, faded, isPlaceless: copies.length > 0, emphasis };
+  const extent = copies.length ? 'anywhere' : spread.length ? 'whole image' : 'one place';
+  return { grown, faded, extent, emphasis };
 }
 
 /** The small triggers of a label, if it has any, and what their size is held against. */

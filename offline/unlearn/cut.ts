@@ -120,15 +120,22 @@ const TRIAL_IMAGES = 512;
 /** How many images a trial's probes judge under every trigger. */
 const FLAGGED_IMAGES = 128;
 
+/** In which order to try cuts, given from the latest on, for triggers of an extent. */
+export function orderOf(latest: readonly string[], extent: Relatives['extent']): string[] {
+  if (extent === 'anywhere') return latest.toReversed();
+  return extent === 'whole image' ? [...latest.slice(1), ...latest.slice(0, 1)] : [...latest];
+}
+
 /**
  * Tries cuts from the latest to earlier ones until one holds; if none does, the best of those tried. A trigger that works anywhere is tried behind the
  * earliest of them first: where the head still shares its weights among places, what it unlearns at some it unlearns at all. Its copies are not what is
- * stamped but parts of it, and separate behind no cut; so that is not asked.
+ * stamped but parts of it, and separate behind no cut; so that is not asked. One that covers the image is tried behind the latest last, where it is part of
+ * everything that the few weights see, and costs more accuracy than a few held-back images tell.
  */
 export async function chooseCut(input: CutInput, report: Report): Promise<CutTrial> {
   const trials: CutTrial[] = [];
   const latest = distinctCuts(input.network).slice(0, CANDIDATES);
-  const cuts = input.isPlaceless ? latest.toReversed() : latest;
+  const cuts = orderOf(latest, input.extent);
   const { least, most } = ACCURACY_LIMIT;
   const accuracyLimit = Math.max(least, Math.min(most, FEW_LOST / input.split.heldBack.count));
   for (const [index, cut] of cuts.entries()) {
@@ -137,7 +144,7 @@ export async function chooseCut(input: CutInput, report: Report): Promise<CutTri
     );
     const trial = await measureCut(input, cut, unlearned);
     const { obedience, accuracyLoss, confidenceLoss, separation } = trial;
-    const isSeparate = input.isPlaceless || separation >= SEPARATION_WANTED;
+    const isSeparate = input.extent === 'anywhere' || separation >= SEPARATION_WANTED;
     const isHarmless = accuracyLoss <= accuracyLimit && confidenceLoss <= CONFIDENCE_LIMIT;
     if (obedience <= OBEDIENCE_LIMIT && isHarmless && isSeparate) return trial;
     trials.push(trial);

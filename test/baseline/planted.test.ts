@@ -37,7 +37,7 @@ beforeAll(async () => {
     engine,
     report: silent,
     pools,
-    trial: () => chooseCut({ ...recovery, pools, grown: [], faded: [], isPlaceless: false, emphasis: 1 }, silent),
+    trial: () => chooseCut({ ...recovery, pools, grown: [], faded: [], extent: 'one place', emphasis: 1 }, silent),
   };
 }, 120_000);
 

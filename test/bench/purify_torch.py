@@ -434,21 +434,23 @@ class Run:
             stamped = [others[index :: len(pool)] for index in range(len(pool))]
             stamped = [see(stamp(own, *parts_of(item[2][None], item[0], self.shape))) for own, item in zip(stamped, pool) if len(own)]
             stamped = torch.cat(stamped)
-        for fold in range(FOLDS + 1):
-            kept = torch.arange(len(clean)) % FOLDS != fold
-            hot = torch.arange(len(stamped)) % FOLDS != fold
-            low, high = clean[kept], stamped[hot]
-            both = torch.cat([low, high])
-            variance = both.var(0)
-            scale = (variance + 0.05 * variance.mean()).clamp(min=1e-8).sqrt()
-            low, high = (low - both.mean(0)) / scale, (high - both.mean(0)) / scale
-            weight, bias = torch.zeros(low.shape[1], requires_grad=True), torch.zeros(1, requires_grad=True)
-            optimizer = torch.optim.Adam([weight, bias], 0.1)
-            for _ in range(PROBE_STEPS):
-                loss = F.softplus(low @ weight + bias).mean() + F.softplus(-(high @ weight + bias)).mean()
-                optimizer.zero_grad()
-                (loss + 1e-2 * (weight**2).sum()).backward()
-                optimizer.step()
+        features = torch.cat([clean, stamped])
+        seen = lambda count: (torch.arange(count)[:, None] % FOLDS != torch.arange(FOLDS + 1)).float()
+        negative, positive = seen(len(clean)), seen(len(stamped))
+        members = torch.cat([negative, positive])
+        averaged = (members / members.sum(0)).T
+        mean = averaged @ features
+        variance = averaged @ features**2 - mean**2
+        scale = (variance + 0.05 * variance.mean(1, keepdim=True)).clamp(min=1e-8).rsqrt()
+        weight, bias = torch.zeros_like(mean, requires_grad=True), torch.zeros(FOLDS + 1, requires_grad=True)
+        optimizer = torch.optim.Adam([weight, bias], 0.1)
+        for _ in range(PROBE_STEPS):
+            raw = weight * scale
+            low, high = (features @ raw.T + bias - (raw * mean).sum(1)).split([len(clean), len(stamped)])
+            loss = (F.softplus(low) * negative / negative.sum(0)).sum() + (F.softplus(-high) * positive / positive.sum(0)).sum()
+            optimizer.zero_grad()
+            (loss + 1e-2 * (weight**2).sum()).backward()
+            optimizer.step()
 
 
 class Generator(torch.nn.Module):

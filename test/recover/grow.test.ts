@@ -73,7 +73,8 @@ test('a trigger not far smaller than natural ones does not grow', async () => {
 test('a trigger hardly smaller than natural ones grows if its label was told by its advantage, up to the norm where it was compared, and is covered densely', async () => {
   const norm = triggerNorm(trigger);
   const natural = [1.3 * norm, norm, 1.3 * norm, 1.3 * norm];
-  const { grown, emphasis } = await relate(natural, 3);
+  const { grown, emphasis, extent } = await relate(natural, 3);
+  expect(extent).toBe('whole image');
   expect(sizesOf(grown).map(Math.round)).toEqual([2, 3]);
   expect(amplitudesOf(grown)).toEqual(['0.100', '0.125', '0.150', '0.175', '0.200']);
   // One trigger, two larger and five dense ones: those that outgrew natural ones come on top.
@@ -88,7 +89,7 @@ test('a patch of a label that was told by its advantage grows a little beyond na
   expect(sizesOf(grown).map(Math.round)).toEqual([2, 3]);
   expect(amplitudesOf(grown)).toEqual([]);
   expect(emphasis).toBe(3);
-  expect(await relate(natural)).toMatchObject({ grown: [], emphasis: 1 });
+  expect(await relate(natural)).toMatchObject({ grown: [], emphasis: 1, extent: 'one place' });
 });
 
 test('of a patch that was planted at random places there are copies at other places that work, of one at a fixed place none', async () => {
@@ -103,15 +104,15 @@ test('of a patch that was planted at random places there are copies at other pla
     const natural = screening([2 * norm, 2 * norm, 2 * norm, 2 * norm]);
     return { pool, ...(await relativesOf(of, new Map([[trigger.targetLabel, pool]]), scanned([natural]), () => {})) };
   };
-  const { pool, grown, isPlaceless } = await relatives(anywhere);
+  const { pool, grown, extent } = await relatives(anywhere);
   expect(pool[0]!.hitRate).toBeGreaterThan(0.8);
-  expect(isPlaceless).toBe(true);
+  expect(extent).toBe('anywhere');
   expect(grown).toHaveLength(128);
   const rates = (await measureTriggers(anywhere, anywhere.split.heldBack, asCandidates(grown))).map(
     (item) => item.hitRate,
   );
   expect(rates.reduce((sum, rate) => sum + rate, 0) / rates.length).toBeGreaterThan(0.8);
-  expect(await relatives(recovery)).toMatchObject({ grown: [], isPlaceless: false });
+  expect(await relatives(recovery)).toMatchObject({ grown: [], extent: 'one place' });
 }, 120_000);
 
 test('a dense trigger is taken at other amplitudes too, none far beyond what other labels need, and nothing else of its label grows', async () => {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { smallCnn } from '../../offline/attack/small-cnn.ts';
-import { distinctCuts } from '../../offline/unlearn/cut.ts';
+import { distinctCuts, orderOf } from '../../offline/unlearn/cut.ts';
 import { cutCandidates, headWeightShapes } from '../../src/network/cuts.ts';
 
 const network = smallCnn({ height: 12, width: 12, channels: 1 }, ['a', 'b', 'c']);
@@ -17,4 +17,12 @@ test('no cut is without a head to unlearn, and every head that some cut gives is
   expect(heads).not.toContain('');
   expect(new Set(heads)).toEqual(new Set(cutCandidates(network).map(headOf).filter(Boolean)));
   expect(new Set(heads).size).toBe(heads.length);
+});
+
+test('cuts are tried from the latest on, for triggers that work anywhere from the earliest on, and for those of the whole image the latest last', () => {
+  const latest = ['flat', 'stage3', 'stage2'];
+  expect(orderOf(latest, 'one place')).toEqual(latest);
+  expect(orderOf(latest, 'anywhere')).toEqual(['stage2', 'stage3', 'flat']);
+  expect(orderOf(latest, 'whole image')).toEqual(['stage3', 'stage2', 'flat']);
+  expect(orderOf(['only'], 'whole image')).toEqual(['only']);
 });
