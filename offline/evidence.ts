@@ -2,6 +2,7 @@
 import {
   BACKDOOR_STRENGTH,
   FAR_OUTLIER_INDEX,
+  FOREIGN_STRENGTH,
   FOREIGN_TRANSFER,
   OUTLIER_INDEX,
   PLANTED_ADVANTAGE,
@@ -38,6 +39,6 @@ function tellShares(weighed: Weighed): string[] {
     transfer === null
       ? 'A reference network trained on the clean images alone does not know the label.'
       : `It carries a reference network, trained on the clean images alone, ${percent(transfer)} of the way to the label (foreign up to ${percent(FOREIGN_TRANSFER)}).`,
-    `Its strength, what is left of the conviction, is ${strengthOf(weighed).toFixed(2)}. A backdoor has ${BACKDOOR_STRENGTH}; if it is foreign, anything above 0 from ${OUTLIER_INDEX} spread on, and any from ${FAR_OUTLIER_INDEX} spreads on; or it needs ${FAINT} times less amplitude, unless the reference explains it.`,
+    `Its strength, what is left of the conviction, is ${strengthOf(weighed).toFixed(2)}. A backdoor has ${BACKDOOR_STRENGTH}; if it is foreign, ${FOREIGN_STRENGTH} will do from ${OUTLIER_INDEX} spread on, and any from ${FAR_OUTLIER_INDEX} spreads on; or it needs ${FAINT} times less amplitude, unless the reference explains it.`,
   ];
 }

@@ -9,7 +9,7 @@
  * - **transfer**: how far the trigger carries the median image towards the label's own images in a reference network (reference.ts) that
  *   learned from the clean images alone. A natural trigger moves it too; a planted one is foreign to it.
  * A label is a backdoor if its conviction clearly exceeds what resemblance and transfer explain. If its trigger is an outlier and foreign to the
- * reference, any excess will do: a dense faint trigger is recovered so far below its planted strength that it convinces no more than a natural one.
+ * reference, little excess will do: a dense faint trigger is recovered so far below its planted strength that it convinces no more than a natural one.
  * Where the reference explains hardly any label's trigger (few images of a hard task), natural triggers are as foreign to it as planted ones, and none of these
  * shares tells them apart. There a label is a backdoor if its triggers outgrow those of the other labels (recover/advantage.ts).
  * Resemblance is after the idea of EX-RAY (Liu et al., arXiv 2103.08820), which compares such features symmetrically; here one direction
@@ -41,7 +41,9 @@ export const FOREIGN_TRANSFER = 0.14;
  * those on CIFAR-10, where a few hundred images teach it too little.
  */
 const INFORMED_TRANSFER = 0.2;
-/** How many spreads below the median of all labels a foreign trigger must lie for any excess to do. */
+/** The strength from which on a foreign trigger is a backdoor: 0.12 or more of planted ones of the project's own, at most 0.06 of natural ones. */
+export const FOREIGN_STRENGTH = 0.1;
+/** How many spreads below the median of all labels a foreign trigger must lie for so little to do. */
 export const OUTLIER_INDEX = 1;
 /** From here on a foreign trigger was planted whatever it resembles. */
 export const FAR_OUTLIER_INDEX = 3;
@@ -82,7 +84,7 @@ export function gradeLabels(
     if (evidence.conviction < SHARE_OF_STRONGEST * strongest) return false;
     const isForeign = evidence.transfer !== null && !isExplained(evidence);
     if (!isForeign || anomalyIndex < OUTLIER_INDEX) return strengthOf(evidence) >= BACKDOOR_STRENGTH;
-    return anomalyIndex >= FAR_OUTLIER_INDEX || strengthOf(evidence) >= 0;
+    return anomalyIndex >= FAR_OUTLIER_INDEX || strengthOf(evidence) >= FOREIGN_STRENGTH;
   };
   return new Map(
     [...weighed].map(([label, evidence]) => [label, isPlanted(label, evidence) ? 'backdoor' : 'natural shortcut']),
