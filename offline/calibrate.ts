@@ -10,6 +10,7 @@ import { toDevice, type Weights } from '../src/network/forward.ts';
 import type { Network } from '../src/network/network.ts';
 import type { HostTensor } from '../src/network/safetensors.ts';
 import { clopperPearsonUpper } from '../src/metrics.ts';
+import { probeLogits } from '../src/trigger/match.ts';
 import type { Trigger } from '../src/trigger/trigger.ts';
 import { everyIndex, indicesWithout } from './batch.ts';
 import type { Dataset } from './data/dataset.ts';
@@ -124,11 +125,14 @@ async function fitProbes(clean: Rows, stamped: Rows): Promise<Probe[]> {
     const weights = tf.variable(tf.zerosLike(mean));
     const bias = tf.variable(tf.zeros<tf.Rank.R1>([mean.shape[0]]));
     const optimizer = tf.train.adam(LEARNING_RATE);
-    const raw = (): tf.Tensor2D => tf.mul(weights, scale);
-    const offset = (): tf.Tensor => tf.sub(bias, tf.sum(tf.mul(raw(), mean), 1));
+    const onFeatures = (): { raw: tf.Tensor2D; offsets: tf.Tensor1D } => {
+      const raw: tf.Tensor2D = tf.mul(weights, scale);
+      return { raw, offsets: tf.sub(bias, tf.sum(tf.mul(raw, mean), 1)) };
+    };
     for (let step = 0; step < STEPS; step++) {
       tf.tidy(() => {
-        const logits = tf.add(tf.matMul(features, raw(), false, true), offset());
+        const { raw, offsets } = onFeatures();
+        const logits = tf.add(tf.matMul(features, raw, false, true), offsets);
         const residuals = tf.mul(tf.sub(tf.sigmoid(logits), labels), shares) as tf.Tensor2D;
         const ofBias = tf.sum(residuals, 0);
         // The residuals are transposed and not the features, which tfjs would copy.
@@ -140,13 +144,13 @@ async function fitProbes(clean: Rows, stamped: Rows): Promise<Probe[]> {
         ]);
       });
     }
-    const result = { weights: raw(), offsets: offset() };
+    const result = onFeatures();
     optimizer.dispose();
     tf.dispose([weights, bias]);
     return result;
   });
-  const [rows, offsets] = [(await fitted.weights.array()) as number[][], await fitted.offsets.data()];
-  tf.dispose([fitted.weights, fitted.offsets]);
+  const [rows, offsets] = [await fitted.raw.array(), await fitted.offsets.data()];
+  tf.dispose([fitted.raw, fitted.offsets]);
   return rows.map((row, probe) => ({ weights: Float32Array.from(row), bias: offsets[probe]! }));
 }
 
@@ -174,7 +178,7 @@ async function logitsOfProbes(features: tf.Tensor2D, probes: readonly Probe[]): 
   const logits = tf.tidy(() => {
     const weights = tf.stack(probes.map((probe) => probe.weights)) as tf.Tensor2D;
     const biases = tf.tensor1d(probes.map(({ bias }) => bias));
-    return tf.add(tf.matMul(features, weights, false, true), biases) as tf.Tensor2D;
+    return probeLogits(features, tf.transpose(weights), biases);
   });
   const rows = await logits.array();
   logits.dispose();

@@ -25,7 +25,8 @@ import {
 } from '@tensorflow/tfjs-core';
 
 type Pair = [number, number];
-type PoolAttributes = {
+/** What tfjs says of a pool, beside its tensors. */
+export type PoolAttributes = {
   filterSize: Pair | number;
   strides: Pair | number;
   pad: 'same' | 'valid' | number | backend_util.ExplicitPadding;

@@ -1,17 +1,13 @@
 /**
- * Kernels of the tfjs WASM backend that are slow there (ELU and the sum of rows with one row take three to five times as long, the gradients of ELU and
- * of max pooling more), in SIMD: offline/kernels/pointwise.ts and pools.ts.
+ * Kernels of the tfjs WASM backend that take two to five times as long there (ELU and its gradient, the sum of rows with one row, the gradient of max
+ * pooling), in SIMD: offline/kernels/pointwise.ts and pools.ts.
  */
 import { backend_util, util, type TensorInfo } from '@tensorflow/tfjs-core';
 import type { BackendWasm } from '@tensorflow/tfjs-backend-wasm';
-import type { ConvolutionAttributes, Shape4D } from './convolution.ts';
-import { kernelsOf, makeFloats, pointerOf } from './kernels.ts';
+import type { Shape4D } from './convolution.ts';
+import type { PoolAttributes } from './gradients.ts';
+import { kernelsOf, makeFloats, pointerOf, type Kernels } from './kernels.ts';
 import { wrapKernel } from './wrap-kernel.ts';
-
-type PoolAttributes = Omit<ConvolutionAttributes, 'pad'> & {
-  filterSize: [number, number] | number;
-  pad: 'same' | 'valid' | number;
-};
 
 /** Puts the kernels before those that are registered; call it before the backend is opened. */
 export function registerSimdKernels(): void {
@@ -31,27 +27,30 @@ export function registerSimdKernels(): void {
   });
 }
 
-function elu(x: TensorInfo, backend: BackendWasm): TensorInfo {
-  const result = makeFloats(backend, x.shape);
-  const [from, to] = [x, result].map((tensor) => pointerOf(backend, tensor)) as [number, number];
-  kernelsOf(backend).elu(from, to, util.sizeFromShape(x.shape));
+type PointerOf = (tensor: TensorInfo) => number;
+
+/** What `run` writes at the pointer that it is given last, as a tensor. */
+function written(
+  shape: number[],
+  backend: BackendWasm,
+  run: (kernels: Kernels, at: PointerOf, to: number) => void,
+): TensorInfo {
+  const result = makeFloats(backend, shape);
+  const at: PointerOf = (tensor) => pointerOf(backend, tensor);
+  run(kernelsOf(backend), at, at(result));
   return result;
 }
 
-function eluGradient(dy: TensorInfo, y: TensorInfo, backend: BackendWasm): TensorInfo {
-  const result = makeFloats(backend, y.shape);
-  const at = (tensor: TensorInfo): number => pointerOf(backend, tensor);
-  kernelsOf(backend).eluGradient(at(dy), at(y), at(result), util.sizeFromShape(y.shape));
-  return result;
-}
+const elu = (x: TensorInfo, backend: BackendWasm): TensorInfo =>
+  written(x.shape, backend, (kernels, at, to) => kernels.elu(at(x), to, util.sizeFromShape(x.shape)));
 
-function addRow(a: TensorInfo, row: TensorInfo, backend: BackendWasm): TensorInfo {
-  const result = makeFloats(backend, a.shape);
-  const at = (tensor: TensorInfo): number => pointerOf(backend, tensor);
-  const channels = row.shape[0]!;
-  kernelsOf(backend).addRow(at(a), at(row), at(result), util.sizeFromShape(a.shape.slice(0, -1)), channels);
-  return result;
-}
+const eluGradient = (dy: TensorInfo, y: TensorInfo, backend: BackendWasm): TensorInfo =>
+  written(y.shape, backend, (kernels, at, to) => kernels.eluGradient(at(dy), at(y), to, util.sizeFromShape(y.shape)));
+
+const addRow = (a: TensorInfo, row: TensorInfo, backend: BackendWasm): TensorInfo =>
+  written(a.shape, backend, (kernels, at, to) =>
+    kernels.addRow(at(a), at(row), to, util.sizeFromShape(a.shape.slice(0, -1)), row.shape[0]!),
+  );
 
 /** The gradient [B,H,W,C] of max pooling's input: each output's gradient goes to the first maximum of its window. */
 function maxPoolGradient(
@@ -64,10 +63,9 @@ function maxPoolGradient(
   const shape = x.shape as Shape4D;
   const info = backend_util.computePool2DInfo(shape, filterSize, strides, 1, pad, dimRoundingMode);
   const { outHeight, outWidth, padInfo, strideHeight, strideWidth } = info;
-  const result = makeFloats(backend, shape);
-  const [dyAt, xAt, yAt, resultAt] = [dy, x, y, result].map((tensor) => pointerOf(backend, tensor)) as Shape4D;
   const sizes = [...shape, outHeight, outWidth, padInfo.top, padInfo.left];
   const windows = [strideHeight, strideWidth, info.effectiveFilterHeight, info.effectiveFilterWidth];
-  kernelsOf(backend).maxPoolGradient(dyAt, xAt, yAt, resultAt, ...sizes, ...windows);
-  return result;
+  return written(shape, backend, (kernels, at, to) =>
+    kernels.maxPoolGradient(at(dy), at(x), at(y), to, ...sizes, ...windows),
+  );
 }
