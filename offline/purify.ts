@@ -14,8 +14,8 @@ import { digestModel, type Model } from './model.ts';
 import { predict } from './predict.ts';
 import { freshEvidence } from './recover/fresh.ts';
 import { relativesOf } from './recover/grow.ts';
-import { labelHitRates, measuringImages, type Measured } from './recover/measure.ts';
-import { screenAll, type Recovery } from './recover/screening.ts';
+import { measuringImages, type Measured } from './recover/measure.ts';
+import type { Recovery } from './recover/screening.ts';
 import {
   climbFindings,
   investigate,
@@ -26,7 +26,8 @@ import {
   type Scan,
   type ScanOptions,
 } from './scan.ts';
-import { chooseCut, unlearn, withGrown, type CutInput } from './unlearn/cut.ts';
+import { withGrown, type CutInput } from './unlearn/cut.ts';
+import { unlearnInRounds } from './unlearn/rounds.ts';
 import type { Moment } from './unlearn/trade-off.ts';
 
 export type PurifyOptions = ScanOptions & {
@@ -51,8 +52,6 @@ export type Purified =
 
 type Metrics = Manifest['metrics']['victim'];
 
-/** Added to the seed of the recovery that proves the purified model, so that it starts from other points. */
-const FRESH_SEED = 1_000_003;
 const LIFETIME_DAYS = 365;
 const DAY_MS = 86_400_000;
 /** What a manifest says that it was made with. */
@@ -69,33 +68,17 @@ export async function purify(model: Model, images: Dataset, options: PurifyOptio
   const relatives = await progress.stage('strengthen', 'up to natural norms', (report) =>
     relativesOf(recovery, pools, scan, report),
   );
-  const cutInput: CutInput = {
+  const input = {
     ...recovery,
     ...relatives,
     pools: [...pools.values()].map((pool) => pool.map(({ trigger }) => trigger)),
   };
-  const trial = await progress.stage('unlearn', 'choosing the cut', (report) => chooseCut(cutInput, report));
-  const { weights, tradeOff, hitRates } =
-    options.unlearn === 'late'
-      ? trial
-      : await progress.stage('unlearn', 'gradient ascent on all layers', async (report) => {
-          const unlearned = await unlearn(cutInput, 'ascent', trial.cut, report);
-          const rates = labelHitRates(
-            { ...recovery, weights: unlearned.weights },
-            recovery.split.heldBack,
-            cutInput.pools.flat(),
-          );
-          return { ...unlearned, hitRates: await rates };
-        });
-  const { cut } = trial;
-  const fresh = await progress.stage('screen', 'all labels once more, with a new seed', (report) =>
-    screenAll({ ...recovery, weights, seed: seed + FRESH_SEED }, report, [...pools.keys()]),
-  );
+  const { cut, weights, tradeOff, hitRates, fresh } = await unlearnInRounds(input, options.unlearn, progress);
   const before = [...pools.values()].flat();
   const after = before.map((item, index) => ({ ...item, hitRate: hitRates[index]![item.trigger.targetLabel]! }));
   const victimHead = headWeights(network, victim.weights, cut);
   // Ascent has moved the trunk; the guard sees that one.
-  const watched = { ...cutInput, weights: new Map([...weights, ...victimHead]) };
+  const watched = { ...input, weights: new Map([...weights, ...victimHead]) };
   const guard = await progress.stage('calibrate', `probe behind ${cut}`, () =>
     makeGuard(watched, cut, images, pools, after, options.falsePositiveRate),
   );
@@ -170,8 +153,10 @@ async function measure(
   };
 }
 
+type Watched = Pick<CutInput, 'network' | 'weights' | 'pools' | 'grown' | 'seed'>;
+
 async function makeGuard(
-  { network, weights, pools: unlearned, grown, seed }: CutInput,
+  { network, weights, pools: unlearned, grown, seed }: Watched,
   cut: string,
   images: Dataset,
   pools: ReadonlyMap<number, readonly Measured[]>,

@@ -11,8 +11,8 @@ import type { Model } from '../model.ts';
 import type { Report } from '../progress.ts';
 import type { Split } from '../recover/screening.ts';
 import { ASCENT_WEIGHTS, type Ascent, type AscentWeights } from '../unlearn/ascent.ts';
-import type { CutTrial } from '../unlearn/cut.ts';
 import type { Unlearned } from '../unlearn/late.ts';
+import type { Forgotten } from '../unlearn/rounds.ts';
 import type { HostWeights } from '../../src/network/safetensors.ts';
 import type { Distillation } from './distill.ts';
 import { BATCH, type FineTuning, type Tuning } from './fine-tune.ts';
@@ -29,8 +29,8 @@ export type DefenseInput = {
   report: Report;
   /** The recovered triggers of each label that was graded a backdoor; empty for a defence that needs none. */
   pools: readonly (readonly Trigger[])[];
-  /** Late unlearning of these pools behind the chosen cut, done once a victim, since the guard needs the cut too. */
-  trial: () => Promise<CutTrial>;
+  /** Late unlearning of these pools, done once a victim, since the guard needs the cut too. */
+  forgotten: () => Promise<Pick<Forgotten, 'cut' | 'weights'>>;
 };
 
 export type Defense = {
@@ -208,9 +208,10 @@ export const DEFENSES: readonly Defense[] = [
   PAPER_METHOD,
   {
     name: 'ours',
-    source: 'this project: offline/unlearn/late.ts behind the cut of offline/unlearn/cut.ts',
+    source:
+      'this project: offline/unlearn/late.ts behind the cut of offline/unlearn/cut.ts, in the rounds of offline/unlearn/rounds.ts',
     differs: [],
     needsTriggers: true,
-    run: async ({ model, trial }) => ({ ...model, weights: (await trial()).weights }),
+    run: async ({ model, forgotten }) => ({ ...model, weights: (await forgotten()).weights }),
   },
 ];

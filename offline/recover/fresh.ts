@@ -1,13 +1,16 @@
-/** The last proof of an unlearning: does a recovery with a new seed find the trigger again? */
+/** The proof of an unlearning, a recovery with a new seed: does it find the trigger again, and what else does it find for that label? */
 import type { FreshRecovery } from '../../src/release/gate.ts';
 import { anomalyIndex } from '../../src/trigger/anomaly.ts';
+import type { Trigger } from '../../src/trigger/trigger.ts';
 import { isFaint } from './faint.ts';
 import { tellNorm, type Measured, type TriggerForm } from './measure.ts';
 import { CONFIRMED_HIT_RATE } from './pool.ts';
-import { REMARKABLE_INDEX } from './screening.ts';
+import { REMARKABLE_INDEX, type Screening } from './screening.ts';
 
 /** A fresh trigger can be the old one if it is smaller than this many times the victim's smallest of its form. */
 const STILL_THERE = 1.5;
+/** So many spreads below the median of all labels the smallest trigger of one stands out: Neural Cleanse's limit. */
+const STANDS_OUT_INDEX = 2;
 
 /**
  * Whether a fresh recovery found the trigger of each unlearned label again: one that works, is not much larger than the victim's and is
@@ -32,6 +35,22 @@ export function freshEvidence(
       ];
     });
     return { targetLabel, found: sentences.length > 0, evidence: sentences.join('; ') || 'nothing as small' };
+  });
+}
+
+/**
+ * The small triggers that a recovery from a purified model found for each unlearned label that still stands out in one of their forms, however much
+ * larger than the victim's they are. Those of its other form are among them: what is unlearned of one form alone is made up for in the other. Dense ones say
+ * nothing here: their amplitudes lie so close together that chance alone puts labels many spreads apart.
+ */
+export function lingeringTriggers(fresh: readonly Screening[], unlearned: readonly number[]): Trigger[] {
+  const small = fresh.filter(({ form }) => form !== 'dense').flatMap(({ labels }) => labels);
+  return unlearned.flatMap((label) => {
+    const working = small.filter(({ trigger, hitRate }) => {
+      return trigger.targetLabel === label && hitRate >= CONFIRMED_HIT_RATE;
+    });
+    const standsOut = working.some((item) => item.anomalyIndex >= STANDS_OUT_INDEX);
+    return standsOut ? working.map(({ trigger }) => trigger) : [];
   });
 }
 

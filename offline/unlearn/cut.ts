@@ -49,6 +49,8 @@ export type CutInput = Relatives & {
   split: Split;
   /** The pool of each label that is to be unlearned. */
   pools: readonly (readonly Trigger[])[];
+  /** What a fresh recovery found when only the others had been unlearned. */
+  lingering: readonly Trigger[];
   seed: number;
   engine: Engine;
 };
@@ -71,12 +73,12 @@ export type CutTrial = {
  * start from the same weights end where their mean is as good as either, or better); the moments are those of the first.
  */
 export async function unlearn(
-  { network, weights, split, pools, grown, faded, emphasis, seed, engine }: CutInput,
+  { network, weights, split, pools, grown, faded, lingering, emphasis, seed, engine }: CutInput,
   method: 'late' | 'ascent',
   cut: string,
   report: Report,
 ): Promise<Unlearned> {
-  const triggers = [...pools.flat(), ...grown, ...faded];
+  const triggers = [...pools.flat(), ...grown, ...faded, ...lingering];
   const job: Unlearning = {
     network,
     weights,

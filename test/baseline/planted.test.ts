@@ -37,7 +37,8 @@ beforeAll(async () => {
     engine,
     report: silent,
     pools,
-    trial: () => chooseCut({ ...recovery, pools, grown: [], faded: [], extent: 'one place', emphasis: 1 }, silent),
+    forgotten: () =>
+      chooseCut({ ...recovery, pools, grown: [], faded: [], lingering: [], extent: 'one place', emphasis: 1 }, silent),
   };
 }, 120_000);
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { freshEvidence } from '../../offline/recover/fresh.ts';
+import { freshEvidence, lingeringTriggers } from '../../offline/recover/fresh.ts';
 import type { Measured, TriggerForm } from '../../offline/recover/measure.ts';
 import { CONFIRMED_HIT_RATE } from '../../offline/recover/pool.ts';
 
@@ -61,5 +61,33 @@ describe('a fresh recovery', () => {
     const only = new Map([[0, [found('additive', 10, 0.9, 0)]]]);
     const screened = [{ form: 'additive' as const, norms: [10] }];
     expect(freshEvidence(only, [found('additive', 11, 0.9, 0)], screened)[0]!.found).toBe(true);
+  });
+});
+
+describe('what lingers in a purified model', () => {
+  /** Screenings of three labels in one form, by how far below the others the middle one lies. */
+  const screening = (form: TriggerForm, anomalyIndex: number, hitRate = 0.9) => ({
+    form,
+    labels: [0, TARGET, 1].map((label) => {
+      return { ...found(form, 10, hitRate, label), anomalyIndex: label === TARGET ? anomalyIndex : 3 };
+    }),
+  });
+  const kindsOf = (fresh: Parameters<typeof lingeringTriggers>[0]): string[] =>
+    lingeringTriggers(fresh, [TARGET]).map(({ kind, targetLabel }) => `${kind} ${targetLabel}`);
+
+  test('are the working triggers in both small forms of an unlearned label that stands out in one', () => {
+    expect(kindsOf([screening('blend', 2), screening('additive', -1)])).toEqual([
+      `blend ${TARGET}`,
+      `additive ${TARGET}`,
+    ]);
+  });
+
+  test('is nothing if the label is among the others, whatever those do', () => {
+    expect(kindsOf([screening('blend', 1.9), screening('additive', 1.9)])).toEqual([]);
+  });
+
+  test('is nothing if what stands out hardly works, or is dense', () => {
+    expect(kindsOf([screening('blend', 5, CONFIRMED_HIT_RATE - 0.01), screening('additive', 1)])).toEqual([]);
+    expect(kindsOf([screening('dense', 9)])).toEqual([]);
   });
 });

@@ -13,7 +13,8 @@ import { digestModel, type Model } from '../../model.ts';
 import type { Progress } from '../../progress.ts';
 import { splitClean } from '../../recover/screening.ts';
 import { TOOL } from '../../purify.ts';
-import { chooseCut, withGrown, type CutTrial } from '../../unlearn/cut.ts';
+import { withGrown } from '../../unlearn/cut.ts';
+import { unlearnInRounds, type Forgotten } from '../../unlearn/rounds.ts';
 import { drawImages, type BenchData, type Drawn } from './data.ts';
 import { attackOf, originOf, subjectName, victimName, type Cell, type DataName } from './grid.ts';
 import { attackImages, effectiveness, measureDetector, measureRates, type Attacked } from './measure.ts';
@@ -38,7 +39,7 @@ type Subject = {
   attacked: Attacked[];
   before: Rates;
   recovered: () => Promise<Timed<Recovered>>;
-  trial: () => Promise<CutTrial>;
+  forgotten: () => Promise<Forgotten>;
 };
 
 type Timed<T> = { value: T; seconds: number };
@@ -89,11 +90,9 @@ async function makeSubject(cell: Cell, data: BenchData, run: Run): Promise<Resul
   const model = foldBatchNorm(victim.model.network, victim.model.weights);
   const attacked = attackImages(victim, evaluation);
   const recovered = once(() => recoverTriggers(model, clean, { engine, seed, progress }));
-  const trial = once(async () => {
+  const forgotten = once(async () => {
     const { recovery, pools, relatives } = (await recovered()).value;
-    return progress.stage('unlearn', 'choosing the cut', (report) =>
-      chooseCut({ ...recovery, pools, ...relatives }, report),
-    );
+    return unlearnInRounds({ ...recovery, pools, ...relatives }, 'late', progress);
   });
   return success({
     victim,
@@ -103,7 +102,7 @@ async function makeSubject(cell: Cell, data: BenchData, run: Run): Promise<Resul
     attacked,
     before: await measureRates(model, victim, evaluation, attacked),
     recovered,
-    trial: async () => (await trial()).value,
+    forgotten: async () => (await forgotten()).value,
   });
 }
 
@@ -142,7 +141,7 @@ function runCell(cell: Cell, subject: Subject, run: Run): Promise<BenchRecord> {
 
 async function runDefense(defense: Defense, cell: Cell, subject: Subject, run: Run): Promise<BenchRecord> {
   const { engine, progress } = run;
-  const { model, clean, victim, evaluation, attacked, before, trial } = subject;
+  const { model, clean, victim, evaluation, attacked, before, forgotten } = subject;
   const scanned = defense.needsTriggers ? await subject.recovered() : undefined;
   const pools = scanned?.value.pools ?? [];
   const split = splitClean(clean, cell.seed);
@@ -150,7 +149,7 @@ async function runDefense(defense: Defense, cell: Cell, subject: Subject, run: R
     defense.needsTriggers && !pools.length
       ? Promise.resolve(model)
       : progress.stage('defence', `${defense.name} on ${subjectName(cell)}`, (report) =>
-          defense.run({ model, split, seed: cell.seed, engine, report, pools, trial }),
+          defense.run({ model, split, seed: cell.seed, engine, report, pools, forgotten }),
         ),
   );
   const after = await measureRates(defended, victim, evaluation, attacked);
@@ -169,7 +168,7 @@ async function runDetector(detector: Detector, cell: Cell, subject: Subject, run
   const { model, clean, evaluation, attacked } = subject;
   const scanned = detector.needsTriggers ? await subject.recovered() : undefined;
   const pools = scanned ? withGrown(scanned.value.pools, scanned.value.relatives.grown) : [];
-  const cut = pools.length ? (await subject.trial()).cut : '';
+  const cut = pools.length ? (await subject.forgotten()).cut : '';
   const input = { model, clean, seed: cell.seed, pools, cut };
   const { value, seconds } = await run.progress.stage('detector', `${detector.name} on ${subjectName(cell)}`, () =>
     timed(async () => {
