@@ -153,10 +153,11 @@ async function measure(
   };
 }
 
-type Watched = Pick<CutInput, 'network' | 'weights' | 'pools' | 'grown' | 'seed'>;
+/** What the guard is made from: the trunk that it watches, and the triggers that it watches for. */
+type Guarded = Pick<CutInput, 'network' | 'weights' | 'pools' | 'grown' | 'seed'>;
 
 async function makeGuard(
-  { network, weights, pools: unlearned, grown, seed }: Watched,
+  { network, weights, pools: unlearned, grown, seed }: Guarded,
   cut: string,
   images: Dataset,
   pools: ReadonlyMap<number, readonly Measured[]>,

@@ -46,9 +46,7 @@ export function freshEvidence(
 export function lingeringTriggers(fresh: readonly Screening[], unlearned: readonly number[]): Trigger[] {
   const small = fresh.filter(({ form }) => form !== 'dense').flatMap(({ labels }) => labels);
   return unlearned.flatMap((label) => {
-    const working = small.filter(({ trigger, hitRate }) => {
-      return trigger.targetLabel === label && hitRate >= CONFIRMED_HIT_RATE;
-    });
+    const working = workingOf(small, label);
     const standsOut = working.some((item) => item.anomalyIndex >= STANDS_OUT_INDEX);
     return standsOut ? working.map(({ trigger }) => trigger) : [];
   });
@@ -57,11 +55,12 @@ export function lingeringTriggers(fresh: readonly Screening[], unlearned: readon
 const isRemarkable = (norm: number, natural: readonly number[]): boolean =>
   !natural.length || anomalyIndex(norm, natural) >= REMARKABLE_INDEX;
 
+/** The triggers of one label that work. */
+const workingOf = <T extends Measured>(from: readonly T[], targetLabel: number): T[] =>
+  from.filter(({ trigger, hitRate }) => trigger.targetLabel === targetLabel && hitRate >= CONFIRMED_HIT_RATE);
+
 /** The smallest trigger of one form and label that works. */
-function least(from: readonly Measured[], form: TriggerForm, targetLabel: number): Measured | undefined {
-  return from
-    .filter(({ form: found, trigger, hitRate }) => {
-      return found === form && trigger.targetLabel === targetLabel && hitRate >= CONFIRMED_HIT_RATE;
-    })
+const least = (from: readonly Measured[], form: TriggerForm, targetLabel: number): Measured | undefined =>
+  workingOf(from, targetLabel)
+    .filter((item) => item.form === form)
     .toSorted((a, b) => a.norm - b.norm)[0];
-}

@@ -139,10 +139,13 @@ describe('the outbox', () => {
     expect(new Set(ids.slice(0, -1)).size).toBe(1);
     expect(new Set(webhook.taken().map(({ headers }) => headers['webhook-id'])).size).toBe(2);
     // A message leaves its queue a moment after the sink took it.
+    let counts: number[] = [];
     await until(async () => {
       const { body } = await operate('GET', '/v1/sinks');
-      return sinksResponse.parse(body).sinks.every(({ queued }) => queued === 0);
+      counts = sinksResponse.parse(body).sinks.map(({ queued }) => queued);
+      return counts.every((queued) => queued === 0);
     });
+    expect(counts).toEqual([0, 0, 0, 0]);
     expect(webhook.taken()).toHaveLength(2);
   });
 
