@@ -3,6 +3,7 @@
  * the label by heart; held-back images show it. So the logit of the label is raised until they are given it as often as by the victim, in
  * probability (logit adjustment, Menon et al., arXiv 2007.07314; here the victim's own frequency is the prior, and one label moves at a
  * time), and a little further if those that the victim gives it lost some to others; but no further than recovered triggers stay denied.
+ * Where protecting those images did too much, and other images are given the label as well, the logit is lowered until either are as they were.
  */
 import type { Tensor2D } from '@tensorflow/tfjs-core';
 import { toDevice, type Weights } from '../../src/network/forward.ts';
@@ -23,7 +24,7 @@ const DENIED = 0.01;
 const KEPT = 0.97;
 /** And how much likelier than by the victim they may make the label, for they are few and may mislead. */
 const LIKELIER = 1.05;
-/** The most that a logit is raised. */
+/** The most that a logit is raised or lowered. */
 const MOST = 4;
 const HALVINGS = 16;
 /** Enough to know a mean probability, and few enough to cost seconds on a large network. */
@@ -32,7 +33,7 @@ const TRIGGERS_TRIED = 16;
 
 type Logits = readonly (readonly number[])[];
 
-/** The unlearned weights with the bias of each unlearned label's logit raised as far as that restores it; the same where the output layer has no bias. */
+/** The unlearned weights with the bias of each unlearned label's logit moved as far as that restores it; the same where the output layer has no bias. */
 export async function restoreLabels(
   { network, images, triggers }: Restoring,
   victim: HostWeights,
@@ -47,7 +48,7 @@ export async function restoreLabels(
   const usual = await answers(before, images);
   const clean = await answers(after, images);
   const few = selectImages(images, spread(images.count, IMAGES_STAMPED));
-  const raised = bias.data.slice();
+  const moved = bias.data.slice();
   for (const [label, own] of Map.groupBy(triggers, ({ targetLabel }) => targetLabel)) {
     const stamped: number[][] = [];
     for (const index of spread(own.length, TRIGGERS_TRIED)) {
@@ -59,15 +60,16 @@ export async function restoreLabels(
     const given = givenOf(clean);
     const wanted = likelihood(usual, label, 0);
     const wantedOfGiven = likelihood(givenOf(usual), label, 0);
-    const isWithin = (shift: number): boolean => {
+    const isUsual = (shift: number): boolean => {
       const likely = likelihood(clean, label, shift);
-      const isLacking = likely <= LIKELIER * wanted && likelihood(given, label, shift) <= KEPT * wantedOfGiven;
-      return (likely <= wanted || isLacking) && likelihood(stamped, label, shift) <= DENIED;
+      const isLacking = likelihood(given, label, shift) <= KEPT * wantedOfGiven;
+      return likely <= wanted || (isLacking && (shift <= 0 || likely <= LIKELIER * wanted));
     };
-    raised[label] = raised[label]! + largestShift(isWithin);
+    const isDenied = (shift: number): boolean => likelihood(stamped, label, shift) <= DENIED;
+    moved[label] = moved[label]! + Math.min(largestShift(-MOST, isUsual), largestShift(0, isDenied));
   }
   [before, after].forEach((held) => held.forEach((tensor) => tensor.dispose()));
-  return new Map([...unlearned, [name, { ...bias, data: raised }]]);
+  return new Map([...unlearned, [name, { ...bias, data: moved }]]);
 }
 
 async function rowsOf(logits: Tensor2D): Promise<number[][]> {
@@ -76,7 +78,7 @@ async function rowsOf(logits: Tensor2D): Promise<number[][]> {
   return rows;
 }
 
-/** The mean probability of a label whose logit is raised. */
+/** The mean probability of a label whose logit is moved. */
 function likelihood(logits: Logits, label: number, shift: number): number {
   const probabilities = logits.map((row) => {
     const own = row[label]! + shift;
@@ -86,9 +88,9 @@ function likelihood(logits: Logits, label: number, shift: number): number {
   return mean(probabilities);
 }
 
-/** The largest shift in 0 .. MOST that is within bounds, which no larger one is then; 0 if none is. */
-function largestShift(isWithin: (shift: number) => boolean): number {
-  let [low, high] = [0, MOST];
+/** The largest shift in least .. MOST that is within bounds, which no larger one is then; `least` if none is. */
+function largestShift(least: number, isWithin: (shift: number) => boolean): number {
+  let [low, high] = [least, MOST];
   for (let halving = 0; halving < HALVINGS; halving++) {
     const middle = (low + high) / 2;
     if (isWithin(middle)) low = middle;

@@ -66,30 +66,49 @@ test('a label is not raised so far that a recovered trigger works again', async 
   expect(biasOf(await restoreLabels(restoring, VICTIM, weightsWith(12, 0, -14)))).toEqual([12, 0, -14]);
 });
 
-test('a label that is likely enough stays, as does a network whose logits have no bias', async () => {
-  const restoring = { network, images, triggers: [trigger(2, -1)] };
-  expect(biasOf(await restoreLabels(restoring, VICTIM, weightsWith(12, 0, -11)))).toEqual([12, 0, -11]);
+test('a label that unlearning made likelier than it was is lowered to what it was, and no other label moves', async () => {
+  for (const change of [-1, 0.1]) {
+    const restoring = { network, images, triggers: [trigger(2, change)] };
+    const [dark, grey, bright] = biasOf(await restoreLabels(restoring, VICTIM, weightsWith(12, 0, -11)));
+    expect([dark, grey]).toEqual([12, 0]);
+    expect(bright).toBeCloseTo(-12.1, 3);
+  }
+});
 
+test('a network whose logits have no bias stays as it is', async () => {
+  const restoring = { network, images, triggers: [trigger(2, -1)] };
   const kernel = new Map([['logits/kernel', float([1, 3], -30, 0, 30)]]);
   const weaker = new Map([['logits/kernel', float([1, 3], -30, 0, 20)]]);
   expect(await restoreLabels({ ...restoring, network: networkOf(false) }, kernel, weaker)).toBe(weaker);
 });
 
+const blurred = (slope: number, bright: number): HostWeights =>
+  new Map([
+    ['logits/kernel', float([1, 3], -30, 0, slope)],
+    ['logits/bias', float([3], 12, 0, bright)],
+  ]);
+/** The mean probability of "bright", of all images and of those that the victim gives it. */
+async function means(weights: HostWeights): Promise<{ all: number; own: number }> {
+  const device = toDevice(weights);
+  const logits = logitsOf(network, device, images, everyIndex(100));
+  const bright = ((await softmax(logits).array()) as number[][]).map((row) => row[2]!);
+  device.forEach((tensor) => tensor.dispose());
+  return { all: mean(bright), own: mean(bright.slice(52)) };
+}
+const restored = async (weights: HostWeights): Promise<{ all: number; own: number }> =>
+  means(await restoreLabels({ network, images, triggers: [trigger(2, -1)] }, VICTIM, weights));
+
+test('a label that other images are given as well is lowered until its own images have lost a little, and no further', async () => {
+  const victim = await means(VICTIM);
+  const before = await means(blurred(8, 0));
+  expect(before.all).toBeGreaterThan(1.2 * victim.all);
+  expect(before.own).toBeGreaterThan(victim.own);
+  const after = await restored(blurred(8, 0));
+  expect(after.own).toBeCloseTo(0.97 * victim.own, 3);
+  expect(after.all).toBeGreaterThan(victim.all);
+});
+
 test('a label that unlearning made as likely as before, but elsewhere, is raised until its own images keep nearly all of its probability or all images give it 5 % more', async () => {
-  const blurred = (slope: number, bright: number): HostWeights =>
-    new Map([
-      ['logits/kernel', float([1, 3], -30, 0, slope)],
-      ['logits/bias', float([3], 12, 0, bright)],
-    ]);
-  const means = async (weights: HostWeights): Promise<{ all: number; own: number }> => {
-    const device = toDevice(weights);
-    const logits = logitsOf(network, device, images, everyIndex(100));
-    const bright = ((await softmax(logits).array()) as number[][]).map((row) => row[2]!);
-    device.forEach((tensor) => tensor.dispose());
-    return { all: mean(bright), own: mean(bright.slice(52)) };
-  };
-  const restored = async (weights: HostWeights): Promise<{ all: number; own: number }> =>
-    means(await restoreLabels({ network, images, triggers: [trigger(2, -1)] }, VICTIM, weights));
   const victim = await means(VICTIM);
   for (const weights of [blurred(8, -2.3), blurred(6, -1.4)]) {
     const before = await means(weights);
