@@ -13,11 +13,10 @@ import { digestDataset, type Dataset } from './data/dataset.ts';
 import { digestModel, type Model } from './model.ts';
 import { predict } from './predict.ts';
 import { freshEvidence } from './recover/fresh.ts';
-import { relativesOf } from './recover/grow.ts';
 import { measuringImages, type Measured } from './recover/measure.ts';
 import type { Recovery } from './recover/screening.ts';
+import { recoverTriggers } from './recovered.ts';
 import {
-  climbFindings,
   investigate,
   isBackdoor,
   summarize,
@@ -62,17 +61,10 @@ export async function purify(model: Model, images: Dataset, options: PurifyOptio
   const { progress, seed, engine, force, harden } = options;
   const { scan, victim, recovery } = await investigate(model, images, options);
   const { network } = victim;
-  const pools = await climbFindings(harden ? scan.findings : scan.findings.filter(isBackdoor), recovery, progress);
-  if (!pools.size) return { outcome: 'nothing-found', scan };
+  const unlearned = harden ? scan.findings : scan.findings.filter(isBackdoor);
+  if (!unlearned.length) return { outcome: 'nothing-found', scan };
 
-  const relatives = await progress.stage('strengthen', 'up to natural norms', (report) =>
-    relativesOf(recovery, pools, scan, report),
-  );
-  const input = {
-    ...recovery,
-    ...relatives,
-    pools: [...pools.values()].map((pool) => pool.map(({ trigger }) => trigger)),
-  };
+  const { measured: pools, input } = await recoverTriggers(recovery, scan, unlearned, progress);
   const { cut, weights, tradeOff, hitRates, fresh } = await unlearnInRounds(input, options.unlearn, progress);
   const before = [...pools.values()].flat();
   const after = before.map((item, index) => ({ ...item, hitRate: hitRates[index]![item.trigger.targetLabel]! }));

@@ -20,7 +20,7 @@ import type { Model } from './model.ts';
 import type { Progress, Report } from './progress.ts';
 import { labelAdvantages } from './recover/advantage.ts';
 import { faintLabels, labelFaintness } from './recover/faint.ts';
-import { climbStaircases, confirmed, CONFIRMED_HIT_RATE } from './recover/pool.ts';
+import { confirmed, CONFIRMED_HIT_RATE } from './recover/pool.ts';
 import { measureTriggers, type Measured, type TriggerForm } from './recover/measure.ts';
 import type { ReferenceInput } from './recover/reference.ts';
 import {
@@ -193,18 +193,6 @@ async function gradeSuspects(
 
 /** Whether a finding is a backdoor and no natural shortcut. */
 export const isBackdoor = ({ grade }: Pick<Finding, 'grade'>): boolean => grade === 'backdoor';
-
-/** The pool of each finding's label, with what its staircase gave. */
-export async function climbFindings(
-  findings: readonly Finding[],
-  recovery: Recovery,
-  progress: Progress,
-): Promise<Map<number, Measured[]>> {
-  if (!findings.length) return new Map();
-  const names = findings.map(({ targetLabel }) => recovery.network.labelNames[targetLabel]).join(', ');
-  const found = new Map(findings.map(({ targetLabel, pool }) => [targetLabel, pool]));
-  return progress.stage('staircase', names, (report) => climbStaircases(recovery, found, report));
-}
 
 /**
  * The labels to look into for small triggers: the three with the strongest outliers, be they none. An optimised patch (IMC) is as large as natural

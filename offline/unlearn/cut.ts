@@ -43,16 +43,20 @@ const CANDIDATES = 3;
 const ADVANTAGE_WANTED = { images: 150, advantage: 0.05 };
 const FALSE_POSITIVE_RATE = 0.005;
 
-export type CutInput = Relatives & {
+/** A victim and what was recovered from it. */
+export type UnlearnInput = Relatives & {
   network: Network;
   weights: HostWeights;
   split: Split;
   /** The pool of each label that is to be unlearned. */
   pools: readonly (readonly Trigger[])[];
-  /** What a fresh recovery found when only the others had been unlearned. */
-  lingering: readonly Trigger[];
   seed: number;
   engine: Engine;
+};
+
+export type CutInput = UnlearnInput & {
+  /** What a fresh recovery found when only the others had been unlearned. */
+  lingering: readonly Trigger[];
 };
 
 export type CutTrial = {

@@ -8,7 +8,7 @@ import type { Progress } from '../progress.ts';
 import { lingeringTriggers } from '../recover/fresh.ts';
 import { labelHitRates } from '../recover/measure.ts';
 import { screenAll, type Screening } from '../recover/screening.ts';
-import { chooseCut, unlearn, type CutInput, type CutTrial } from './cut.ts';
+import { chooseCut, unlearn, type CutInput, type CutTrial, type UnlearnInput } from './cut.ts';
 
 const ROUNDS = 2;
 /** Added to the seed, once a round, of the recovery from a purified model, so that it starts from other points. */
@@ -19,7 +19,7 @@ export type Forgotten = Pick<CutTrial, 'cut' | 'weights' | 'tradeOff' | 'hitRate
 
 /** Unlearns pools, and once more with what a fresh recovery finds if that makes one of their labels stand out. */
 export async function unlearnInRounds(
-  input: Omit<CutInput, 'lingering'>,
+  input: UnlearnInput,
   method: 'late' | 'ascent',
   progress: Progress,
 ): Promise<Forgotten> {

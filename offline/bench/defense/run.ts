@@ -4,7 +4,6 @@ import { success, type Result } from '../../../src/result.ts';
 import type { Victim } from '../../attack/victim.ts';
 import { DEFENSES, type Defense } from '../../baseline/defense.ts';
 import { DETECTORS, type Detector, type Fitted } from '../../baseline/detector.ts';
-import { recoverTriggers, type Recovered } from '../../baseline/recovered.ts';
 import { BALANCE_VARIANTS, STEP_VARIANTS } from '../../baseline/variants.ts';
 import { digestDataset, type Dataset } from '../../data/dataset.ts';
 import type { Engine } from '../../engine/engine.ts';
@@ -12,6 +11,8 @@ import { uninterrupted } from '../../interrupt.ts';
 import { digestModel, type Model } from '../../model.ts';
 import type { Progress } from '../../progress.ts';
 import { splitClean } from '../../recover/screening.ts';
+import { recoverTriggers, type Recovered } from '../../recovered.ts';
+import { investigate, isBackdoor, type Scan } from '../../scan.ts';
 import { TOOL } from '../../purify.ts';
 import { withGrown } from '../../unlearn/cut.ts';
 import { unlearnInRounds, type Forgotten } from '../../unlearn/rounds.ts';
@@ -38,10 +39,11 @@ type Subject = {
   evaluation: Dataset;
   attacked: Attacked[];
   before: Rates;
-  recovered: () => Promise<Timed<Recovered>>;
+  recovered: () => Promise<Timed<Scanned>>;
   forgotten: () => Promise<Forgotten>;
 };
 
+type Scanned = Recovered & { scan: Scan };
 type Timed<T> = { value: T; seconds: number };
 type Surroundings = Omit<BenchRecord, 'kind' | 'findings' | 'recoverySeconds' | 'seconds'>;
 
@@ -89,11 +91,11 @@ async function makeSubject(cell: Cell, data: BenchData, run: Run): Promise<Resul
   const victim = made.value;
   const model = foldBatchNorm(victim.model.network, victim.model.weights);
   const attacked = attackImages(victim, evaluation);
-  const recovered = once(() => recoverTriggers(model, clean, { engine, seed, progress }));
-  const forgotten = once(async () => {
-    const { recovery, pools, relatives } = (await recovered()).value;
-    return unlearnInRounds({ ...recovery, pools, ...relatives }, 'late', progress);
+  const recovered = once(async () => {
+    const { scan, recovery } = await investigate(model, clean, { engine, seed, progress });
+    return { scan, ...(await recoverTriggers(recovery, scan, scan.findings.filter(isBackdoor), progress)) };
   });
+  const forgotten = once(async () => unlearnInRounds((await recovered()).value.input, 'late', progress));
   return success({
     victim,
     model,
@@ -143,7 +145,7 @@ async function runDefense(defense: Defense, cell: Cell, subject: Subject, run: R
   const { engine, progress } = run;
   const { model, clean, victim, evaluation, attacked, before, forgotten } = subject;
   const scanned = defense.needsTriggers ? await subject.recovered() : undefined;
-  const pools = scanned?.value.pools ?? [];
+  const pools = scanned?.value.input.pools ?? [];
   const split = splitClean(clean, cell.seed);
   const { value: defended, seconds } = await timed(() =>
     defense.needsTriggers && !pools.length
@@ -167,7 +169,7 @@ async function runDefense(defense: Defense, cell: Cell, subject: Subject, run: R
 async function runDetector(detector: Detector, cell: Cell, subject: Subject, run: Run): Promise<BenchRecord> {
   const { model, clean, evaluation, attacked } = subject;
   const scanned = detector.needsTriggers ? await subject.recovered() : undefined;
-  const pools = scanned ? withGrown(scanned.value.pools, scanned.value.relatives.grown) : [];
+  const pools = scanned ? withGrown(scanned.value.input.pools, scanned.value.input.grown) : [];
   const cut = pools.length ? (await subject.forgotten()).cut : '';
   const input = { model, clean, seed: cell.seed, pools, cut };
   const { value, seconds } = await run.progress.stage('detector', `${detector.name} on ${subjectName(cell)}`, () =>
@@ -190,9 +192,9 @@ async function runDetector(detector: Detector, cell: Cell, subject: Subject, run
 /** What a detector is that was given nothing to look for. */
 const INDIFFERENT: Fitted = { score: async ({ count }) => new Float32Array(count) };
 
-const recoveryOf = (scanned: Timed<Recovered> | undefined): Pick<BenchRecord, 'findings' | 'recoverySeconds'> => ({
+const recoveryOf = (scanned: Timed<Scanned> | undefined): Pick<BenchRecord, 'findings' | 'recoverySeconds'> => ({
   findings:
-    scanned?.value.findings.map(
+    scanned?.value.scan.findings.map(
       ({ targetLabel, grade, conviction, resemblance, transfer, anomalyIndex, faintness, advantage }) => {
         return { targetLabel, grade, conviction, resemblance, transfer, anomalyIndex, faintness, advantage };
       },
