@@ -1,6 +1,6 @@
 /** Where trunk and head are parted: as late as the probe still separates and the head can still unlearn, by held-back measurement. */
 import * as tf from '@tensorflow/tfjs-core';
-import { toDevice, type Weights } from '../../src/network/forward.ts';
+import { toDevice } from '../../src/network/forward.ts';
 import { cutCandidates, headWeightShapes } from '../../src/network/cuts.ts';
 import type { Network } from '../../src/network/network.ts';
 import { attackSuccessRate, cleanAccuracy } from '../../src/metrics.ts';
@@ -8,7 +8,7 @@ import type { HostTensor, HostWeights } from '../../src/network/safetensors.ts';
 import type { Trigger } from '../../src/trigger/trigger.ts';
 import { everyIndex, spread } from '../batch.ts';
 import { calibrate, scoreImages } from '../calibrate.ts';
-import { selectImages, type Dataset } from '../data/dataset.ts';
+import { selectImages } from '../data/dataset.ts';
 import type { Engine } from '../engine/engine.ts';
 import { runReportedJobs } from '../jobs.ts';
 import { mean } from '../mean.ts';
@@ -144,11 +144,12 @@ export async function chooseCut(input: CutInput, report: Report): Promise<CutTri
   const cuts = orderOf(latest, input.extent);
   const { least, most } = ACCURACY_LIMIT;
   const accuracyLimit = Math.max(least, Math.min(most, FEW_LOST / input.split.heldBack.count));
+  const was = await answer(input, input.weights);
   for (const [index, cut] of cuts.entries()) {
     const unlearned = await unlearn(input, 'late', cut, ({ step, steps }) =>
       report({ step: index * steps + step, steps: cuts.length * steps }),
     );
-    const trial = await measureCut(input, cut, unlearned);
+    const trial = await measureCut(input, was, cut, unlearned);
     const { obedience, accuracyLoss, confidenceLoss, separation } = trial;
     const isSeparate = input.extent === 'anywhere' || separation >= SEPARATION_WANTED;
     const isHarmless = accuracyLoss <= accuracyLimit && confidenceLoss <= CONFIDENCE_LIMIT;
@@ -161,37 +162,43 @@ export async function chooseCut(input: CutInput, report: Report): Promise<CutTri
   return trials.reduce((best, trial) => (worth(trial) > worth(best) + wanted ? trial : best));
 }
 
-async function measureCut(input: CutInput, cut: string, { weights, tradeOff }: Unlearned): Promise<CutTrial> {
+async function measureCut(
+  input: CutInput,
+  was: Answer,
+  cut: string,
+  { weights, tradeOff }: Unlearned,
+): Promise<CutTrial> {
   const { network, split, pools, engine } = input;
   const { heldBack } = split;
   const triggers = pools.flat();
-  const [before, after] = [toDevice(input.weights), toDevice(weights)];
-  const [was, is] = [await answer(network, before, heldBack), await answer(network, after, heldBack)];
+  const is = await answer(input, weights);
   // The hit rates are measured on worker threads, the separation in this one.
   const [hitRates, separation] = await Promise.all([
     labelHitRates({ network, weights, engine }, heldBack, triggers),
-    separationAt(input, cut, before),
+    separationAt(input, cut),
   ]);
   const obedience = triggers.map(({ targetLabel }, index) => {
     return hitRates[index]![targetLabel]! - attackSuccessRate(was.labels, heldBack.labels, targetLabel).rate;
   });
   const accuracyLoss = was.accuracy - is.accuracy;
   const confidenceLoss = was.confidence - is.confidence;
-  [before, after].forEach((held) => held.forEach((tensor) => tensor.dispose()));
   return { cut, weights, tradeOff, hitRates, obedience: mean(obedience), accuracyLoss, confidenceLoss, separation };
 }
 
-/** The label of every image, how many are right, and the mean probability of the true one. */
-async function answer(network: Network, weights: Weights, images: Dataset) {
-  const logits = logitsOf(network, weights, images, everyIndex(images.count));
+/** What a network says of held-back images: the label of each, how many are right, and the mean probability of the true one. */
+type Answer = { labels: Int32Array; accuracy: number; confidence: number };
+
+async function answer({ network, split: { heldBack } }: CutInput, weights: HostWeights): Promise<Answer> {
+  const device = toDevice(weights);
+  const logits = logitsOf(network, device, heldBack, everyIndex(heldBack.count));
   const confidence = tf.tidy(() => {
-    const truth = tf.oneHot(tf.tensor1d(images.labels, 'int32'), network.labelNames.length);
+    const truth = tf.oneHot(tf.tensor1d(heldBack.labels, 'int32'), network.labelNames.length);
     return tf.mean(tf.sum(tf.mul(tf.softmax(logits), truth), 1));
   });
   const [mass] = await confidence.data();
-  confidence.dispose();
+  tf.dispose([confidence, ...device.values()]);
   const labels = await labelsOf(logits);
-  return { labels, accuracy: cleanAccuracy(labels, images.labels).rate, confidence: mass! };
+  return { labels, accuracy: cleanAccuracy(labels, heldBack.labels).rate, confidence: mass! };
 }
 
 const grownOf = (pool: readonly Trigger[], grown: readonly Trigger[]): Trigger[] =>
@@ -205,7 +212,7 @@ export const withGrown = (pools: CutInput['pools'], grown: CutInput['grown']): T
  * The share of triggered held-back images that probes fitted to every other trigger flag. What an attacker stamps is no smaller than the
  * smallest trigger that works, so where a label has larger relatives they are what must be flagged.
  */
-async function separationAt(input: CutInput, cut: string, weights: Weights): Promise<number> {
+async function separationAt(input: CutInput, cut: string): Promise<number> {
   const { network, split, pools, grown, seed } = input;
   const { learn, heldBack } = split;
   const { probes, threshold } = await calibrate({
@@ -219,10 +226,12 @@ async function separationAt(input: CutInput, cut: string, weights: Weights): Pro
   });
   const images = selectImages(heldBack, spread(heldBack.count, FLAGGED_IMAGES));
   const flagged: number[] = [];
+  const weights = toDevice(input.weights);
   const stamped = pools.flatMap((pool) => (grownOf(pool, grown).length ? grownOf(pool, grown) : pool));
   for (const trigger of stamped) {
     const scores = await scoreImages(network, weights, cut, probes, images, trigger);
     flagged.push(scores.filter((score) => score > threshold).length / scores.length);
   }
+  tf.dispose([...weights.values()]);
   return mean(flagged);
 }
