@@ -146,10 +146,10 @@ async function measure(
 }
 
 /** What the guard is made from: the trunk that it watches, and the triggers that it watches for. */
-type Guarded = Pick<CutInput, 'network' | 'weights' | 'pools' | 'grown' | 'seed'>;
+type GuardInput = Pick<CutInput, 'network' | 'weights' | 'pools' | 'grown' | 'seed'>;
 
 async function makeGuard(
-  { network, weights, pools: unlearned, grown, seed }: Guarded,
+  { network, weights, pools: unlearned, grown, seed }: GuardInput,
   cut: string,
   images: Dataset,
   pools: ReadonlyMap<number, readonly Measured[]>,

@@ -4,7 +4,7 @@ import { anomalyIndex } from '../../src/trigger/anomaly.ts';
 import type { Trigger } from '../../src/trigger/trigger.ts';
 import { isFaint } from './faint.ts';
 import { tellNorm, type Measured, type TriggerForm } from './measure.ts';
-import { CONFIRMED_HIT_RATE } from './pool.ts';
+import { confirmed, CONFIRMED_HIT_RATE } from './pool.ts';
 import { REMARKABLE_INDEX, type Screening } from './screening.ts';
 
 /** A fresh trigger can be the old one if it is smaller than this many times the victim's smallest of its form. */
@@ -46,7 +46,9 @@ export function freshEvidence(
 export function lingeringTriggers(fresh: readonly Screening[], unlearned: readonly number[]): Trigger[] {
   const small = fresh.filter(({ form }) => form !== 'dense').flatMap(({ labels }) => labels);
   return unlearned.flatMap((label) => {
-    const working = workingOf(small, label);
+    const working = small.filter(({ trigger, hitRate }) => {
+      return trigger.targetLabel === label && hitRate >= CONFIRMED_HIT_RATE;
+    });
     const standsOut = working.some((item) => item.anomalyIndex >= STANDS_OUT_INDEX);
     return standsOut ? working.map(({ trigger }) => trigger) : [];
   });
@@ -55,12 +57,6 @@ export function lingeringTriggers(fresh: readonly Screening[], unlearned: readon
 const isRemarkable = (norm: number, natural: readonly number[]): boolean =>
   !natural.length || anomalyIndex(norm, natural) >= REMARKABLE_INDEX;
 
-/** The triggers of one label that work. */
-const workingOf = <T extends Measured>(from: readonly T[], targetLabel: number): T[] =>
-  from.filter(({ trigger, hitRate }) => trigger.targetLabel === targetLabel && hitRate >= CONFIRMED_HIT_RATE);
-
 /** The smallest trigger of one form and label that works. */
 const least = (from: readonly Measured[], form: TriggerForm, targetLabel: number): Measured | undefined =>
-  workingOf(from, targetLabel)
-    .filter((item) => item.form === form)
-    .toSorted((a, b) => a.norm - b.norm)[0];
+  confirmed(from.filter((item) => item.form === form && item.trigger.targetLabel === targetLabel))[0];
