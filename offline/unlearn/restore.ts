@@ -3,7 +3,8 @@
  * the label by heart; held-back images show it. So the logit of the label is raised until they are given it as often as by the victim, in
  * probability (logit adjustment, Menon et al., arXiv 2007.07314; here the victim's own frequency is the prior, and one label moves at a
  * time), and a little further if those that the victim gives it lost some to others; but no further than recovered triggers stay denied.
- * Where protecting those images did too much, and other images are given the label as well, the logit is lowered until either are as they were.
+ * Where protecting those images did too much, and others are given the label as well, the logit is lowered until all are given it as often as by the
+ * victim or those images begin to lose it.
  */
 import type { Tensor2D } from '@tensorflow/tfjs-core';
 import { toDevice, type Weights } from '../../src/network/forward.ts';

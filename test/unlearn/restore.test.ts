@@ -108,6 +108,14 @@ test('a label that other images are given as well is lowered until its own image
   expect(after.all).toBeGreaterThan(victim.all);
 });
 
+test('a label that other images are given as well, but its own have lost, stays', async () => {
+  const victim = await means(VICTIM);
+  const before = await means(blurred(6, -1.1));
+  expect(before.all).toBeGreaterThan(1.05 * victim.all);
+  expect(before.own).toBeLessThan(0.97 * victim.own);
+  expect(await restored(blurred(6, -1.1))).toEqual(before);
+});
+
 test('a label that unlearning made as likely as before, but elsewhere, is raised until its own images keep nearly all of its probability or all images give it 5 % more', async () => {
   const victim = await means(VICTIM);
   for (const weights of [blurred(8, -2.3), blurred(6, -1.4)]) {
