@@ -45,12 +45,14 @@ export function oneCycle(step: number, steps: number, peak: number): number {
 /** The part of every step that the next one keeps. */
 const MOMENTUM = 0.9;
 
-export type Descent = {
+export type Descent<Drawn> = {
   variables: readonly Variable[];
   steps: number;
   peakLearningRate: number;
+  /** What the loss of a step is of, where its gradient shall not ask how that depends on the variables; in the same tidy scope as the loss. */
+  draw?: (step: number) => Drawn;
   /** The loss of one step; called inside a tidy scope, its tensors are freed after the step. */
-  loss: (step: number) => Scalar;
+  loss: (step: number, drawn: Drawn) => Scalar;
   /** Gradients whose norm over all variables is larger are scaled down to it (Pascanu et al., arXiv 1211.5063). */
   largestNorm?: number;
   /** Each step also takes this share of the learning rate off every weight. */
@@ -61,15 +63,16 @@ export type Descent = {
 };
 
 /** Minimises a loss with SGD, momentum 0.9 and a one-cycle learning rate; yields to the event loop so that a signal can stop it. */
-export async function descend(descent: Descent): Promise<void> {
-  const { variables, steps, peakLearningRate, loss, largestNorm, weightDecay = 0, from, afterStep } = descent;
+export async function descend<Drawn = void>(descent: Descent<Drawn>): Promise<void> {
+  const { variables, steps, peakLearningRate, draw, loss, largestNorm, weightDecay = 0, from, afterStep } = descent;
   const momentum = variables.map((value, index) =>
     tidy(() => variable(from ? clone(from.momentum[index]!) : zerosLike(value), false)),
   );
   for (let step = from?.step ?? 0; step < steps; step++) {
     const rate = oneCycle(step, steps, peakLearningRate);
     tidy(() => {
-      const { grads } = variableGrads(() => loss(step), [...variables]);
+      const drawn = draw?.(step) as Drawn;
+      const { grads } = variableGrads(() => loss(step, drawn), [...variables]);
       const scale = largestNorm === undefined ? undefined : scaleTo(largestNorm, Object.values(grads));
       variables.forEach((value, index) => {
         const raw = grads[value.name];

@@ -98,6 +98,25 @@ describe('descending', () => {
     }
   });
 
+  test('takes what it draws for a step as it is then, not as a function of the variables', async () => {
+    const x = tf.variable(tf.scalar(2));
+    const path: number[] = [];
+    await descend({
+      variables: [x],
+      steps: 12,
+      peakLearningRate: 0.1,
+      draw: () => tf.square(x),
+      loss: (_, drawn) => tf.mul(x, drawn),
+      afterStep: () => void path.push(x.dataSync()[0]!),
+    });
+    let [value, velocity] = [2, 0];
+    for (let step = 0; step < 12; step++) {
+      velocity = 0.9 * velocity + value ** 2;
+      value -= oneCycle(step, 12, 0.1) * velocity;
+      expect(path[step]).toBeCloseTo(value, 5);
+    }
+  });
+
   test('takes a share of every weight off it, if it is to decay', async () => {
     const x = tf.variable(tf.scalar(2));
     const path: number[] = [];

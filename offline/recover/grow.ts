@@ -27,8 +27,6 @@ const USUAL = { small: 0.3, largest: 1.3 };
 const PATCH = { small: 0.37, largest: 1.3 };
 /** And for one that has none: as large as where it was compared with others. */
 const SPREAD = { small: Infinity, largest: COMMON_NORM };
-/** How many times as much as usual triggered copies weigh where labels are told by their advantage and one has a patch: so few pixels are soon forgotten too little. */
-const PATCH_EMPHASIS = 3;
 const STARTS = 2;
 const STEPS = 60;
 /** Times the amplitude of the dense trigger of a label without a patch, whether or not that was found to be faint. */
@@ -49,13 +47,11 @@ const STRENGTHEN = new URL('./strengthen.ts', import.meta.url);
  * Relatives of recovered triggers, for unlearning them and not for judging it: `grown` are larger, and the guard watches for them too; `faded` are
  * fainter, and no attacker stamps what does not work. `extent`: what was planted is a patch at one place, as far as is known, or one that works anywhere (then
  * copies at random places are among the grown), or it covers the image.
- * `emphasis`: how many times as much as usual triggered copies weigh in unlearning.
  */
 export type Relatives = {
   grown: Trigger[];
   faded: Trigger[];
   extent: 'one place' | 'anywhere' | 'whole image';
-  emphasis: number;
 };
 
 type Pools = ReadonlyMap<number, readonly Measured[]>;
@@ -87,9 +83,7 @@ export async function relativesOf(
       if (!hasAdvantage(pool[0]!.trigger)) return { targetLabel, items, limits: USUAL };
       return { targetLabel, items, limits: items.some((item) => isSmall(item, PATCH, natural)) ? PATCH : SPREAD };
     });
-  const labelsWithin = (limits: Growing['limits']): number[] =>
-    growing.flatMap((label) => (label.limits === limits ? label.targetLabel : []));
-  const spread = labelsWithin(SPREAD);
+  const spread = growing.flatMap(({ targetLabel, limits }) => (limits === SPREAD ? targetLabel : []));
   const covering = screened
     .filter(({ targetLabel }) => spread.includes(targetLabel))
     .flatMap((trigger) => COVERING.map((factor) => scaled(trigger, factor)));
@@ -98,15 +92,11 @@ export async function relativesOf(
   const stronger = dense.flatMap(({ trigger, norm }) =>
     DENSE_GROWTH.filter((factor) => factor * norm <= largest).map((factor) => scaled(trigger, factor)),
   );
-  const { larger, outgrown, copies } = await growSmall(recovery, growing, natural, report);
-  const grown = [...larger, ...outgrown, ...covering, ...copies, ...stronger];
+  const { larger, copies } = await growSmall(recovery, growing, natural, report);
+  const grown = [...larger, ...covering, ...copies, ...stronger];
   const faded = dense.filter(({ trigger }) => !hasAdvantage(trigger)).map(({ trigger }) => scaled(trigger, FADED));
-  const count = [...pools.values()].flat().length + grown.length + faded.length;
-  // What outgrew natural triggers comes on top of the others, which would be forgotten less in its place.
-  const onTop = count / (count - outgrown.length);
-  const emphasis = labelsWithin(PATCH).length ? Math.max(PATCH_EMPHASIS, onTop) : onTop;
   const extent = copies.length ? 'anywhere' : spread.length ? 'whole image' : 'one place';
-  return { grown, faded, extent, emphasis };
+  return { grown, faded, extent };
 }
 
 /** The small triggers of a label, if it has any, and what their size is held against. */
@@ -137,21 +127,20 @@ async function growSmall(
   growing: readonly Growing[],
   natural: Natural,
   report: Report,
-): Promise<{ larger: Trigger[]; outgrown: Trigger[]; copies: Trigger[] }> {
+): Promise<{ larger: Trigger[]; copies: Trigger[] }> {
   const random = randomSource(recovery.seed, 'grow');
-  const starts: Record<'larger' | 'outgrown' | 'movable', Start[]> = { larger: [], outgrown: [], movable: [] };
+  const starts: Record<'larger' | 'movable', Start[]> = { larger: [], movable: [] };
   for (const { items, limits } of growing) {
     const isAllowed = ({ item, factor }: Start): boolean => factor * item.norm <= limits.largest * natural(item.form);
     const anywhere = await thoseThatWorkAnywhere(recovery, items, random);
     starts.movable.push(...startsOf(anywhere, ANYWHERE.starts, ANYWHERE.growth).filter(isAllowed));
     if (!items.some((item) => isSmall(item, limits, natural))) continue;
-    starts[limits === SPREAD ? 'outgrown' : 'larger'].push(...startsOf(items, STARTS, GROWTH).filter(isAllowed));
+    starts.larger.push(...startsOf(items, STARTS, GROWTH).filter(isAllowed));
   }
   const larger = await strengthenAll(recovery, starts.larger, report);
-  const outgrown = await strengthenAll(recovery, starts.outgrown, report);
   const movable = await strengthenAll(recovery, starts.movable, report);
   const byLabel = Map.groupBy(movable, ({ targetLabel }) => targetLabel);
-  return { larger, outgrown, copies: [...byLabel.values()].flatMap((own) => copiesOf(own, random)) };
+  return { larger, copies: [...byLabel.values()].flatMap((own) => copiesOf(own, random)) };
 }
 
 /** A trigger to strengthen, and how many times its norm it may reach. */

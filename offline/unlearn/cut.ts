@@ -77,7 +77,7 @@ export type CutTrial = {
  * start from the same weights end where their mean is as good as either, or better); the moments are those of the first.
  */
 export async function unlearn(
-  { network, weights, split, pools, grown, faded, lingering, emphasis, seed, engine }: CutInput,
+  { network, weights, split, pools, grown, faded, lingering, seed, engine }: CutInput,
   method: 'late' | 'ascent',
   cut: string,
   report: Report,
@@ -89,7 +89,6 @@ export async function unlearn(
     cut,
     images: split.learn,
     triggers,
-    emphasis,
     steps: STEPS[method],
     seed,
     watched: { images: split.heldBack, triggers: pools.flat() },

@@ -6,7 +6,8 @@
  * holds the clean accuracy where it was and needs no labels; what it is asked about are views (views.ts), so that a few hundred images hold the
  * head to the victim's function and not just to a few hundred points. To it comes BAERASER's ascent (arXiv 2201.09538, Eq. 4) in a form
  * that cannot run away: the probability of the label that a trigger asks for goes down, not its cross-entropy up. So a trigger becomes evidence
- * against its label, and one that is stronger than those recovered pushes further away from it.
+ * against its label, and one that is stronger than those recovered pushes further away from it. What was recovered is never quite what was
+ * planted, so the head learns from the worst activations near those of its copies (nearby.ts).
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { headWeights } from '../../src/network/cuts.ts';
@@ -18,6 +19,7 @@ import type { Dataset } from '../data/dataset.ts';
 import { randomSource } from '../engine/random.ts';
 import type { Report } from '../progress.ts';
 import { crossEntropies, descend, toHost, variablesOf } from '../train.ts';
+import { worstNearby } from './nearby.ts';
 import { restoreLabels } from './restore.ts';
 import { seeSamples } from './samples.ts';
 import { openWatch, WATCH_STEPS, type Moment, type Watched } from './trade-off.ts';
@@ -30,8 +32,6 @@ export type Unlearning = {
   images: Dataset;
   /** Recovered triggers; each batch is stamped with one of them. */
   triggers: readonly Trigger[];
-  /** How many times as much as usual triggered copies weigh in late unlearning; 1 if not given. */
-  emphasis?: number;
   steps: number;
   seed: number;
   /** What to measure on the way, if anything; late unlearning restores labels by it too. */
@@ -72,9 +72,11 @@ export async function job(input: Unlearning, report: Report): Promise<Unlearned>
     steps,
     peakLearningRate: PEAK_LEARNING_RATE,
     largestNorm: LARGEST_NORM,
-    loss: () => {
-      const chosen = Int32Array.from({ length: BATCH }, () => random.integer(samples.count));
-      const { clean, triggered, answers, unearned } = samples.batch(chosen);
+    draw: () => {
+      const batch = samples.batch(Int32Array.from({ length: BATCH }, () => random.integer(samples.count)));
+      return { ...batch, triggered: worstNearby({ network, weights: current, cut, ...batch }) };
+    },
+    loss: (_, { clean, triggered, answers, unearned }) => {
       const [logits] = forward(network, current, new Map([[cut, tf.concat([clean, triggered])]]), [network.output]);
       const [onClean, onTriggered] = tf.split(logits as tf.Tensor2D, 2);
       const earned = tf.sub(1, tf.sum(unearned, 1));
@@ -82,7 +84,7 @@ export async function job(input: Unlearning, report: Report): Promise<Unlearned>
       const restored = tf.mul(TRIGGERED_WEIGHT, crossEntropies(onTriggered!, answers));
       const likely = tf.softmax(tf.div(onTriggered!, DENIAL_TEMPERATURE));
       const obeyed = tf.mul(DENIAL_WEIGHT, tf.sum(tf.mul(unearned, likely), 1));
-      return tf.mean(tf.add(kept, tf.mul(input.emphasis ?? 1, tf.add(restored, obeyed))));
+      return tf.mean(tf.add(kept, tf.add(restored, obeyed)));
     },
     afterStep: async (step) => {
       tell(SEEING_SHARE + ((1 - SEEING_SHARE) * (step + 1)) / steps);

@@ -38,7 +38,7 @@ beforeAll(async () => {
     report: silent,
     pools,
     forgotten: () =>
-      chooseCut({ ...recovery, pools, grown: [], faded: [], lingering: [], extent: 'one place', emphasis: 1 }, silent),
+      chooseCut({ ...recovery, pools, grown: [], faded: [], lingering: [], extent: 'one place' }, silent),
   };
 }, 120_000);
 

@@ -32,7 +32,7 @@ test.each([1, 2, 3])(
     if (trueTrigger.kind !== 'blend') throw new Error('expected a patch');
     const { targetLabel } = trueTrigger;
     const faint: Trigger = { ...trueTrigger, mask: trueTrigger.mask.map((opacity) => 0.4 * opacity) };
-    const relatives = { grown: [], faded: [], extent: 'one place' as const, emphasis: 1 };
+    const relatives = { grown: [], faded: [], extent: 'one place' as const };
     const input = { ...model, split: splitClean(clean, seed), pools: [[faint]], ...relatives, seed, engine };
     const stages: string[] = [];
     const forgotten = await unlearnInRounds(input, 'late', noting(stages));

@@ -1,0 +1,39 @@
+/**
+ * The worst activations near those of triggered copies: latent adversarial training (Casper et al., arXiv 2403.05030, who train a network against
+ * perturbations of its inner activations to forget backdoors that they do not know). Difference: it starts from recovered triggers and goes no further than a
+ * share of what the trigger does to the one activation that it changes most, for as the trunk sees it what was planted is near what was recovered.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { forward, type Weights } from '../../src/network/forward.ts';
+import type { Network } from '../../src/network/network.ts';
+import type { SampleBatch } from './samples.ts';
+
+/**
+ * How far activations are moved, all together: a share of the largest change that the trigger makes to one of them, for a trigger of the whole image changes many
+ * a little, and a share of the whole change is too much for it; and where there are few activations, at most this share of the whole change.
+ */
+const SHARE_OF_LARGEST = 0.4;
+const SHARE_OF_ALL = 0.08;
+const TINY = 1e-9;
+
+/** A batch of samples, and the network whose layers behind the cut are asked about it. */
+export type Asked = Pick<SampleBatch, 'clean' | 'triggered' | 'unearned'> & {
+  network: Network;
+  weights: Weights;
+  cut: string;
+};
+
+/** Activations [B,...] of triggered copies, each moved by one step up the gradient of the unearned label's log-probability; those of an image of the label as they are. */
+export function worstNearby({ network, weights, cut, clean, triggered, unearned }: Asked): tf.Tensor {
+  const unearnedLikelihood = (activations: tf.Tensor): tf.Scalar => {
+    const [logits] = forward(network, weights, new Map([[cut, activations]]), [network.output]);
+    return tf.sum(tf.mul(unearned, tf.logSoftmax(logits as tf.Tensor2D)));
+  };
+  const uphill = tf.grad(unearnedLikelihood)(triggered);
+  const axes = triggered.shape.map((_, axis) => axis).slice(1);
+  const lengths = (rows: tf.Tensor): tf.Tensor => tf.sqrt(tf.sum(tf.square(rows), axes, true));
+  const change = tf.sub(triggered, clean);
+  const largest = tf.max(tf.abs(change), axes, true);
+  const distance = tf.minimum(tf.mul(SHARE_OF_LARGEST, largest), tf.mul(SHARE_OF_ALL, lengths(change)));
+  return tf.add(triggered, tf.mul(uphill, tf.div(distance, tf.add(lengths(uphill), TINY))));
+}
