@@ -374,10 +374,11 @@ class Run:
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, LATE_STEPS, cycle_momentum=False)
         for step in range(LATE_STEPS):
             chosen = torch.randint(len(clean), (BATCH,))
-            entering = torch.cat([clean[chosen], triggered[chosen]])
+            told, wrong = answers[chosen], unearned[chosen]
+            moved = self.worst_nearby(clean[chosen], triggered[chosen], wrong, head)
+            entering = torch.cat([clean[chosen], moved])
             (logits,) = network.run(entering, [network.output], cut, {**network.weights, **head})
             on_clean, on_triggered = logits.split(BATCH)
-            told, wrong = answers[chosen], unearned[chosen]
             kept = (1 + 4 * (1 - wrong.sum(1))) * -(on_clean.log_softmax(1) * told).sum(1)
             restored = 0.2 * -(on_triggered.log_softmax(1) * told).sum(1)
             obeyed = 8 * (wrong * (on_triggered / 2).softmax(1)).sum(1)
@@ -392,6 +393,17 @@ class Run:
         learned = {name: value.detach() for name, value in head.items()}
         self.see_likelihoods(pool, {**network.weights, **learned})
         return learned
+
+    def worst_nearby(self, clean, triggered, wrong, head):
+        """Activations of triggered copies, each moved by one step up the gradient of the unearned label's log-probability."""
+        network = self.network
+        start = triggered.clone().requires_grad_()
+        (logits,) = network.run(start, [network.output], network.cut(), {**network.weights, **head})
+        (uphill,) = torch.autograd.grad((wrong * logits.log_softmax(1)).sum(), start)
+        change = (triggered - clean).flatten(1)
+        distance = torch.minimum(0.4 * change.abs().amax(1), 0.08 * change.norm(dim=1))
+        share = distance / (uphill.flatten(1).norm(dim=1) + 1e-9)
+        return triggered + uphill * share.reshape(-1, *[1] * (uphill.dim() - 1))
 
     @torch.no_grad()
     def watched(self, pool):
