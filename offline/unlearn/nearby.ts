@@ -1,7 +1,7 @@
 /**
  * The worst activations near those of triggered copies: latent adversarial training (Casper et al., arXiv 2403.05030, who train a network against
  * perturbations of its inner activations to forget backdoors that they do not know). Difference: it starts from recovered triggers and goes no further than a
- * share of what the trigger does to the one activation that it changes most, for as the trunk sees it what was planted is near what was recovered.
+ * share of what the trigger does to the activations, for as the trunk sees it what was planted is near what was recovered.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { forward, type Weights } from '../../src/network/forward.ts';
@@ -9,11 +9,12 @@ import type { Network } from '../../src/network/network.ts';
 import type { SampleBatch } from './samples.ts';
 
 /**
- * How far activations are moved, all together: a share of the largest change that the trigger makes to one of them, for a trigger of the whole image changes many
- * a little, and a share of the whole change is too much for it; and where there are few activations, at most this share of the whole change.
+ * How far activations are moved, as a share of the whole change that the trigger makes to them: the less, the more of them the change is spread over. A trigger of
+ * the whole image changes many a little, and what a patch needs costs its label's images too much. The spread is the number of activations that would make up
+ * the whole change if each were changed as much as the most changed one.
  */
-const SHARE_OF_LARGEST = 0.4;
-const SHARE_OF_ALL = 0.08;
+const SHARE_BY_SPREAD = 1.8;
+const LARGEST_SHARE = 0.08;
 const TINY = 1e-9;
 
 /** A batch of samples, and the network whose layers behind the cut are asked about it. */
@@ -33,7 +34,8 @@ export function worstNearby({ network, weights, cut, clean, triggered, unearned 
   const axes = triggered.shape.map((_, axis) => axis).slice(1);
   const lengths = (rows: tf.Tensor): tf.Tensor => tf.sqrt(tf.sum(tf.square(rows), axes, true));
   const change = tf.sub(triggered, clean);
-  const largest = tf.max(tf.abs(change), axes, true);
-  const distance = tf.minimum(tf.mul(SHARE_OF_LARGEST, largest), tf.mul(SHARE_OF_ALL, lengths(change)));
+  const whole = lengths(change);
+  const spread = tf.square(tf.div(whole, tf.add(tf.max(tf.abs(change), axes, true), TINY)));
+  const distance = tf.mul(whole, tf.minimum(LARGEST_SHARE, tf.div(SHARE_BY_SPREAD, tf.add(spread, TINY))));
   return tf.add(triggered, tf.mul(uphill, tf.div(distance, tf.add(lengths(uphill), TINY))));
 }

@@ -11,8 +11,8 @@ export type StrongestHit = { label: number; rate: number };
 
 const CLEAN_ACCURACY_LIMIT_POINTS = 2;
 const TARGET_RECALL_LIMIT_POINTS = 5;
-/** From so many images on a single one is let pass, though it is more than the limit: one of fifteen is 7 points and says next to nothing. */
-const SINGLE_IMAGE_OF = 10;
+/** From so many images on the limit is rounded to whole ones, one at least: a part of an image cannot be lost, one of fifteen is 7 points and four of 72 are 5.6. */
+const WHOLE_IMAGES_OF = 10;
 /** A trigger that most images obey still works, be it for the label it was planted for or, moved, for another one. */
 const OBEDIENCE_LIMIT = 0.5;
 /** So that a fall of exactly the limit passes in spite of rounding: 0.93 - 0.91 is a little more than 0.02. */
@@ -29,8 +29,11 @@ function fall(
 ): string[] {
   if (!before?.sampleSize || !after?.sampleSize) return [`${what} was not measured before and after unlearning`];
   const points = 100 * (before.rate - after.rate);
-  const singleImagePoints = after.sampleSize >= SINGLE_IMAGE_OF ? 100 / after.sampleSize : 0;
-  if (points <= Math.max(limitPoints, singleImagePoints) + ROUNDING_POINTS) return [];
+  const imagePoints = 100 / after.sampleSize;
+  // Half an image is rounded down.
+  const images = Math.max(1, Math.ceil(limitPoints / imagePoints - 0.5));
+  const allowedPoints = after.sampleSize >= WHOLE_IMAGES_OF ? Math.max(limitPoints, images * imagePoints) : limitPoints;
+  if (points <= allowedPoints + ROUNDING_POINTS) return [];
   const figures = `from ${percent(before.rate)} to ${percent(after.rate)}`;
   return [`${what} falls by ${points.toFixed(1)} points (${figures}), more than the ${limitPoints} allowed`];
 }

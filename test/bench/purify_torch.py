@@ -401,7 +401,9 @@ class Run:
         (logits,) = network.run(start, [network.output], network.cut(), {**network.weights, **head})
         (uphill,) = torch.autograd.grad((wrong * logits.log_softmax(1)).sum(), start)
         change = (triggered - clean).flatten(1)
-        distance = torch.minimum(0.4 * change.abs().amax(1), 0.08 * change.norm(dim=1))
+        whole = change.norm(dim=1)
+        spread = (whole / (change.abs().amax(1) + 1e-9)) ** 2
+        distance = whole * (1.8 / (spread + 1e-9)).clamp(max=0.08)
         share = distance / (uphill.flatten(1).norm(dim=1) + 1e-9)
         return triggered + uphill * share.reshape(-1, *[1] * (uphill.dim() - 1))
 

@@ -44,6 +44,9 @@ describe('judgeGate', () => {
     [15, 2, false],
     [9, 1, false],
     [30, 2, false],
+    [72, 4, true],
+    [72, 5, false],
+    [68, 4, false],
   ])('of %i images of a target label %i lost passes: %s', (sampleSize, lost, passes) => {
     const recallOf = (rate: number): Metrics => ({
       ...before,
