@@ -129,16 +129,17 @@ async function growSmall(
   report: Report,
 ): Promise<{ larger: Trigger[]; copies: Trigger[] }> {
   const random = randomSource(recovery.seed, 'grow');
-  const starts: Record<'larger' | 'movable', Start[]> = { larger: [], movable: [] };
+  const startsOfLarger: Start[] = [];
+  const startsOfMovable: Start[] = [];
   for (const { items, limits } of growing) {
     const isAllowed = ({ item, factor }: Start): boolean => factor * item.norm <= limits.largest * natural(item.form);
     const anywhere = await thoseThatWorkAnywhere(recovery, items, random);
-    starts.movable.push(...startsOf(anywhere, ANYWHERE.starts, ANYWHERE.growth).filter(isAllowed));
+    startsOfMovable.push(...startsOf(anywhere, ANYWHERE.starts, ANYWHERE.growth).filter(isAllowed));
     if (!items.some((item) => isSmall(item, limits, natural))) continue;
-    starts.larger.push(...startsOf(items, STARTS, GROWTH).filter(isAllowed));
+    startsOfLarger.push(...startsOf(items, STARTS, GROWTH).filter(isAllowed));
   }
-  const larger = await strengthenAll(recovery, starts.larger, report);
-  const movable = await strengthenAll(recovery, starts.movable, report);
+  const larger = await strengthenAll(recovery, startsOfLarger, report);
+  const movable = await strengthenAll(recovery, startsOfMovable, report);
   const byLabel = Map.groupBy(movable, ({ targetLabel }) => targetLabel);
   return { larger, copies: [...byLabel.values()].flatMap((own) => copiesOf(own, random)) };
 }

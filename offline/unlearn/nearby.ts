@@ -6,6 +6,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { forward, type Weights } from '../../src/network/forward.ts';
 import type { Network } from '../../src/network/network.ts';
+import { crossEntropies } from '../train.ts';
 import type { SampleBatch } from './samples.ts';
 
 /**
@@ -28,14 +29,14 @@ export type Asked = Pick<SampleBatch, 'clean' | 'triggered' | 'unearned'> & {
 export function worstNearby({ network, weights, cut, clean, triggered, unearned }: Asked): tf.Tensor {
   const unearnedLikelihood = (activations: tf.Tensor): tf.Scalar => {
     const [logits] = forward(network, weights, new Map([[cut, activations]]), [network.output]);
-    return tf.sum(tf.mul(unearned, tf.logSoftmax(logits as tf.Tensor2D)));
+    return tf.neg(tf.sum(crossEntropies(logits!, unearned)));
   };
   const uphill = tf.grad(unearnedLikelihood)(triggered);
   const axes = triggered.shape.map((_, axis) => axis).slice(1);
   const lengths = (rows: tf.Tensor): tf.Tensor => tf.sqrt(tf.sum(tf.square(rows), axes, true));
   const change = tf.sub(triggered, clean);
   const whole = lengths(change);
-  const spread = tf.square(tf.div(whole, tf.add(tf.max(tf.abs(change), axes, true), TINY)));
-  const distance = tf.mul(whole, tf.minimum(LARGEST_SHARE, tf.div(SHARE_BY_SPREAD, tf.add(spread, TINY))));
+  const oneBySpread = tf.square(tf.div(tf.max(tf.abs(change), axes, true), tf.add(whole, TINY)));
+  const distance = tf.mul(whole, tf.minimum(LARGEST_SHARE, tf.mul(SHARE_BY_SPREAD, oneBySpread)));
   return tf.add(triggered, tf.mul(uphill, tf.div(distance, tf.add(lengths(uphill), TINY))));
 }

@@ -402,8 +402,8 @@ class Run:
         (uphill,) = torch.autograd.grad((wrong * logits.log_softmax(1)).sum(), start)
         change = (triggered - clean).flatten(1)
         whole = change.norm(dim=1)
-        spread = (whole / (change.abs().amax(1) + 1e-9)) ** 2
-        distance = whole * (1.8 / (spread + 1e-9)).clamp(max=0.08)
+        one_by_spread = (change.abs().amax(1) / (whole + 1e-9)) ** 2
+        distance = whole * (1.8 * one_by_spread).clamp(max=0.08)
         share = distance / (uphill.flatten(1).norm(dim=1) + 1e-9)
         return triggered + uphill * share.reshape(-1, *[1] * (uphill.dim() - 1))
 
