@@ -1,10 +1,25 @@
 /** Running a network over a whole data set, in batches. */
-import { argMax, concat, dispose, gather, tensor1d, tidy, type Tensor, type Tensor2D } from '@tensorflow/tfjs-core';
-import { forward, type Weights } from '../src/network/forward.ts';
+import {
+  argMax,
+  concat,
+  dispose,
+  gather,
+  mul,
+  oneHot,
+  softmax,
+  sum,
+  tensor1d,
+  tidy,
+  type Tensor,
+  type Tensor2D,
+} from '@tensorflow/tfjs-core';
+import type { Answers } from '../src/metrics.ts';
+import { forward, toDevice, type Weights } from '../src/network/forward.ts';
 import { IMAGES, type Network } from '../src/network/network.ts';
+import type { HostWeights } from '../src/network/safetensors.ts';
 import { stamp, type Trigger } from '../src/trigger/trigger.ts';
 import { guardFeatures, poolActivations } from '../src/trigger/match.ts';
-import { imageBatch } from './batch.ts';
+import { everyIndex, imageBatch } from './batch.ts';
 import type { Dataset } from './data/dataset.ts';
 
 const BATCH = 128;
@@ -60,6 +75,19 @@ export async function labelsOf(logits: Tensor2D): Promise<Int32Array> {
   const values = Int32Array.from(await labels.data());
   dispose([labels, logits]);
   return values;
+}
+
+/** What a model answers to the images of a data set. */
+export async function answersOf(network: Network, host: HostWeights, dataset: Dataset): Promise<Answers> {
+  const weights = toDevice(host);
+  const logits = logitsOf(network, weights, dataset, everyIndex(dataset.count));
+  const confidences = tidy(() => {
+    const truth = oneHot(tensor1d(dataset.labels, 'int32'), network.labelNames.length);
+    return sum(mul(softmax(logits), truth), 1);
+  });
+  const values = Float32Array.from(await confidences.data());
+  dispose([confidences, ...weights.values()]);
+  return { labels: await labelsOf(logits), confidences: values };
 }
 
 /** What a guard judges [N,F] of the chosen images (match.ts) in a victim, stamped with a trigger if one is given. */

@@ -1,18 +1,15 @@
 /** Purifying: scan, climb the staircase, choose the cut, unlearn the backdoors, calibrate the guard, judge the gate. */
 import { headWeights } from '../src/network/cuts.ts';
-import { toDevice } from '../src/network/forward.ts';
-import { cleanAccuracy, estimateRate, perLabelRecall } from '../src/metrics.ts';
+import { cleanMetrics, estimateRate, type CleanMetrics } from '../src/metrics.ts';
 import type { HostWeights } from '../src/network/safetensors.ts';
-import { judgeGate, type StrongestHit } from '../src/release/gate.ts';
+import { judgeGate, strongestHit } from '../src/release/gate.ts';
 import type { Guard } from '../src/release/guard.ts';
 import type { Manifest, Source } from '../src/release/manifest.ts';
 import type { ReleaseContent } from '../src/release/release.ts';
-import { everyIndex } from './batch.ts';
 import { calibrate } from './calibrate.ts';
 import { digestDataset, type Dataset } from './data/dataset.ts';
 import { digestModel, type Model } from './model.ts';
-import { predict } from './predict.ts';
-import { freshEvidence } from './recover/fresh.ts';
+import { answersOf } from './predict.ts';
 import { measuringImages, type Measured } from './recover/measure.ts';
 import type { Recovery } from './recover/screening.ts';
 import { recoverTriggers } from './recovered.ts';
@@ -64,8 +61,10 @@ export async function purify(model: Model, images: Dataset, options: PurifyOptio
   const unlearned = harden ? scan.findings : scan.findings.filter(isBackdoor);
   if (!unlearned.length) return { outcome: 'nothing-found', scan };
 
-  const { measured: pools, input } = await recoverTriggers(recovery, scan, unlearned, progress);
-  const { cut, weights, tradeOff, hitRates, fresh } = await unlearnInRounds(input, options.unlearn, progress);
+  const recovered = await recoverTriggers(recovery, scan, unlearned, progress);
+  const { measured: pools, input } = recovered;
+  const forgotten = await unlearnInRounds(recovered, scan.screenings, options.unlearn, progress);
+  const { cut, weights, tradeOff, hitRates, fresh, found } = forgotten;
   const before = [...pools.values()].flat();
   const after = before.map((item, index) => ({ ...item, hitRate: hitRates[index]![item.trigger.targetLabel]! }));
   const victimHead = headWeights(network, victim.weights, cut);
@@ -74,17 +73,12 @@ export async function purify(model: Model, images: Dataset, options: PurifyOptio
   const guard = await progress.stage('calibrate', `probe behind ${cut}`, () =>
     makeGuard(watched, cut, images, pools, after, options.falsePositiveRate),
   );
-  const metrics = {
-    victim: await measure(recovery, victim.weights, before),
-    purified: await measure(recovery, weights, after),
-  };
-  const found = freshEvidence(
-    pools,
-    fresh.flatMap(({ labels }) => labels),
-    scan.screenings,
-  );
-  const gate = judgeGate(metrics.victim, metrics.purified, strongestHit(hitRates), found);
+  const targets = [...pools.keys()];
+  const was = await heldBackMetrics(recovery, victim.weights, targets);
+  const is = await heldBackMetrics(recovery, weights, targets);
+  const gate = judgeGate(was, is, strongestHit(hitRates), found);
   if (!gate.passed && !force) return { outcome: 'gate-failed', scan, failures: gate.failures };
+  const metrics = { victim: metricsOf(was, recovery, before), purified: metricsOf(is, recovery, after) };
   const manifest: Manifest = {
     schemaVersion: 1,
     network,
@@ -114,34 +108,31 @@ export async function purify(model: Model, images: Dataset, options: PurifyOptio
   };
 }
 
-/** The label that got the largest share of images under any trigger, from shares [trigger][label]. */
-function strongestHit(hitRates: readonly (readonly number[])[]): StrongestHit {
-  return hitRates
-    .flatMap((rates) => rates.map((rate, label) => ({ label, rate })))
-    .reduce((worst, item) => (item.rate > worst.rate ? item : worst));
+/** What held-back images say of some weights. */
+async function heldBackMetrics(
+  { network, split: { heldBack } }: Recovery,
+  weights: HostWeights,
+  targets: readonly number[],
+): Promise<CleanMetrics> {
+  return cleanMetrics(await answersOf(network, weights, heldBack), heldBack.labels, targets);
 }
 
-/** Clean accuracy and recall of the unlearned labels on held-back images, and how often the recovered triggers work. */
-async function measure(
-  { network, split: { heldBack } }: Recovery,
-  host: HostWeights,
+/** What a manifest says of a model: its metrics on clean images, and how often the recovered triggers work. */
+function metricsOf(
+  { cleanAccuracy, targets }: CleanMetrics,
+  { split: { heldBack } }: Recovery,
   triggers: readonly Measured[],
-): Promise<Metrics> {
-  const weights = toDevice(host);
-  const predicted = await predict(network, weights, heldBack, everyIndex(heldBack.count));
-  weights.forEach((tensor) => tensor.dispose());
+): Metrics {
   const { labels } = measuringImages(heldBack);
   const tries = triggers.map(({ trigger, hitRate }) => {
     const count = labels.filter((label) => label !== trigger.targetLabel).length;
     return { count, hits: Math.round(hitRate * count) };
   });
   const total = (of: 'count' | 'hits'): number => tries.reduce((sum, item) => sum + item[of], 0);
-  const recalls = perLabelRecall(predicted, heldBack.labels, network.labelNames.length);
-  const targets = [...new Set(triggers.map(({ trigger }) => trigger.targetLabel))];
   return {
-    cleanAccuracy: cleanAccuracy(predicted, heldBack.labels),
+    cleanAccuracy,
     recoveredAttackSuccessRate: estimateRate(total('hits'), total('count')),
-    targetRecall: targets.map((label) => ({ label, recall: recalls[label] ?? estimateRate(0, 0) })),
+    targetRecall: targets.map(({ label, recall }) => ({ label, recall })),
   };
 }
 

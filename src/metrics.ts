@@ -154,3 +154,30 @@ function checkCounts(hits: number, total: number): void {
     throw new Error(`metrics: expected whole numbers 0 <= hits <= total, got ${hits} of ${total}`);
   }
 }
+
+/** What a model answers to images: their labels, and the probability of the true label of each. */
+export type Answers = { labels: Labels; confidences: ArrayLike<number> };
+
+/** How right answers to clean images are: the share, and the mean probability of the true label; the same for the images of some labels. */
+export type CleanMetrics = {
+  cleanAccuracy: Estimate;
+  confidence: number;
+  targets: { label: number; recall: Estimate; confidence: number }[];
+};
+
+/** The clean metrics of answers to images with true `labels`; of a target without an image the recall is an estimate from none, and the confidence 0. */
+export function cleanMetrics(answers: Answers, labels: Labels, targets: readonly number[]): CleanMetrics {
+  const confidenceOf = (counted: (label: number) => boolean): number => {
+    const own = Array.from(answers.confidences).filter((_, image) => counted(labels[image]!));
+    return own.reduce((sum, confidence) => sum + confidence, 0) / Math.max(1, own.length);
+  };
+  return {
+    cleanAccuracy: cleanAccuracy(answers.labels, labels),
+    confidence: confidenceOf(() => true),
+    targets: targets.map((target) => {
+      const isTarget = (label: number): boolean => label === target;
+      const recall = shareOf(answers.labels, labels, isTarget, isTarget);
+      return { label: target, recall, confidence: confidenceOf(isTarget) };
+    }),
+  };
+}

@@ -4,6 +4,7 @@ import {
   attackSuccessRate,
   auroc,
   cleanAccuracy,
+  cleanMetrics,
   clopperPearsonUpper,
   estimateRate,
   highestHitRate,
@@ -143,6 +144,35 @@ describe('highestHitRate', () => {
 
   it('finds an attack that moved to another label', () => {
     expect(highestHitRate([3, 3, 3, 1], [0, 1, 2, 3], 4)).toMatchObject({ label: 3, rate: { rate: 1, sampleSize: 3 } });
+  });
+});
+
+describe('cleanMetrics', () => {
+  it('are the accuracy, the recalls of the targets and the mean probabilities of the true labels, over all images and over those of each target', () => {
+    const given = { labels: [0, 1, 1, 2], confidences: [0.9, 0.8, 0.3, 0.6] };
+    const truth = [0, 1, 2, 2];
+    const { confidence, targets, ...rates } = cleanMetrics(given, truth, [2, 3]);
+    expect(rates).toEqual({ cleanAccuracy: cleanAccuracy(given.labels, truth) });
+    expect(confidence).toBeCloseTo(0.65);
+    expect(targets).toEqual([
+      { label: 2, recall: estimateRate(1, 2), confidence: expect.closeTo(0.45) },
+      { label: 3, recall: estimateRate(0, 0), confidence: 0 },
+    ]);
+  });
+
+  it('have the recalls of perLabelRecall', () => {
+    fc.assert(
+      fc.property(answers, (pairs) => {
+        const [predicted, labels] = unzip(pairs);
+        const { targets } = cleanMetrics(
+          { labels: predicted, confidences: predicted.map(() => 1) },
+          labels,
+          [0, 1, 2, 3],
+        );
+        const recalls = targets.map(({ recall }) => (recall.sampleSize ? recall : null));
+        expect(recalls).toEqual(perLabelRecall(predicted, labels, 4));
+      }),
+    );
   });
 });
 

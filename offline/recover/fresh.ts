@@ -4,13 +4,11 @@ import { anomalyIndex } from '../../src/trigger/anomaly.ts';
 import type { Trigger } from '../../src/trigger/trigger.ts';
 import { isFaint } from './faint.ts';
 import { tellNorm, type Measured, type TriggerForm } from './measure.ts';
-import { confirmed, CONFIRMED_HIT_RATE } from './pool.ts';
-import { REMARKABLE_INDEX, type Screening } from './screening.ts';
+import { confirmed } from './pool.ts';
+import { REMARKABLE_INDEX } from './screening.ts';
 
 /** A fresh trigger can be the old one if it is smaller than this many times the victim's smallest of its form. */
 const STILL_THERE = 1.5;
-/** So many spreads below the median of all labels the smallest trigger of one stands out: Neural Cleanse's limit. */
-const STANDS_OUT_INDEX = 2;
 
 /**
  * Whether a fresh recovery found the trigger of each unlearned label again: one that works, is not much larger than the victim's and is
@@ -38,19 +36,17 @@ export function freshEvidence(
   });
 }
 
-/**
- * The small triggers that a recovery from a purified model found for each unlearned label that still stands out in one of their forms, however much
- * larger than the victim's they are. Those of its other form are among them: what is unlearned of one form alone is made up for in the other. Dense ones say
- * nothing here: their amplitudes lie so close together that chance alone puts labels many spreads apart.
- */
-export function lingeringTriggers(fresh: readonly Screening[], unlearned: readonly number[]): Trigger[] {
-  const small = fresh.filter(({ form }) => form !== 'dense').flatMap(({ labels }) => labels);
-  return unlearned.flatMap((label) => {
-    const working = small.filter(({ trigger, hitRate }) => {
-      return trigger.targetLabel === label && hitRate >= CONFIRMED_HIT_RATE;
-    });
-    const standsOut = working.some((item) => item.anomalyIndex >= STANDS_OUT_INDEX);
-    return standsOut ? working.map(({ trigger }) => trigger) : [];
+/** The fresh triggers of each label whose trigger was found again, in all the forms that the victim's had: what is unlearned of one form alone is made up for in the other. */
+export function lingeringTriggers(
+  pools: ReadonlyMap<number, readonly Measured[]>,
+  fresh: readonly Measured[],
+  found: readonly FreshRecovery[],
+): Trigger[] {
+  const again = found.filter((recovery) => recovery.found);
+  return again.flatMap(({ targetLabel }) => {
+    const forms = new Set(pools.get(targetLabel)!.map(({ form }) => form));
+    const own = fresh.filter(({ form, trigger }) => trigger.targetLabel === targetLabel && forms.has(form));
+    return confirmed(own).map(({ trigger }) => trigger);
   });
 }
 

@@ -3,16 +3,17 @@ import * as tf from '@tensorflow/tfjs-core';
 import { toDevice } from '../../src/network/forward.ts';
 import { cutCandidates, headWeightShapes } from '../../src/network/cuts.ts';
 import type { Network } from '../../src/network/network.ts';
-import { attackSuccessRate, cleanAccuracy } from '../../src/metrics.ts';
+import { attackSuccessRate, cleanMetrics, type Answers } from '../../src/metrics.ts';
+import { judgeHeldBack, strongestHit } from '../../src/release/gate.ts';
 import type { HostTensor, HostWeights } from '../../src/network/safetensors.ts';
 import type { Trigger } from '../../src/trigger/trigger.ts';
-import { everyIndex, spread } from '../batch.ts';
+import { spread } from '../batch.ts';
 import { calibrate, scoreImages } from '../calibrate.ts';
 import { selectImages } from '../data/dataset.ts';
 import type { Engine } from '../engine/engine.ts';
 import { runReportedJobs } from '../jobs.ts';
 import { mean } from '../mean.ts';
-import { labelsOf, logitsOf } from '../predict.ts';
+import { answersOf } from '../predict.ts';
 import type { Report } from '../progress.ts';
 import { labelHitRates } from '../recover/measure.ts';
 import type { Relatives } from '../recover/grow.ts';
@@ -57,19 +58,27 @@ export type UnlearnInput = Relatives & {
 export type CutInput = UnlearnInput & {
   /** What a fresh recovery found when only the others had been unlearned. */
   lingering: readonly Trigger[];
+  /** Which cuts to try, in this order. */
+  cuts: readonly string[];
 };
 
-export type CutTrial = {
+export type CutTrial = Judged & {
   cut: string;
   weights: HostWeights;
   tradeOff: Moment[];
   /** The share of images that each label [K] gets under every trigger, pool after pool. */
   hitRates: number[][];
+};
+
+/** What a cut is judged by. */
+export type Judged = {
   /** Success rate of the recovered triggers beyond the victim's natural rate, accuracy and confidence lost, probe's true-positive rate; all held-back. */
   obedience: number;
   accuracyLoss: number;
   confidenceLoss: number;
   separation: number;
+  /** What the gate would refuse it for, without a fresh recovery. */
+  failures: string[];
 };
 
 /**
@@ -125,52 +134,67 @@ const TRIAL_IMAGES = 512;
 /** How many images a trial's probes judge under every trigger. */
 const FLAGGED_IMAGES = 128;
 
-/** In which order to try cuts, given from the latest on, for triggers of an extent. */
-export function orderOf(latest: readonly string[], extent: Relatives['extent']): string[] {
+/**
+ * Which cuts to try for triggers of an extent, and in which order: the latest first. A trigger that works anywhere is tried behind the earliest of them first:
+ * where the head still shares its weights among places, what it unlearns at some it unlearns at all. One that covers the image is tried behind the latest
+ * last, where it is part of everything that the few weights see, and costs more accuracy than a few held-back images tell.
+ */
+export function cutsToTry(network: Network, extent: Relatives['extent']): string[] {
+  const latest = distinctCuts(network).slice(0, CANDIDATES);
   if (extent === 'anywhere') return latest.toReversed();
-  return extent === 'whole image' ? [...latest.slice(1), ...latest.slice(0, 1)] : [...latest];
+  return extent === 'whole image' ? [...latest.slice(1), ...latest.slice(0, 1)] : latest;
 }
 
 /**
- * Tries cuts from the latest to earlier ones until one holds; if none does, the best of those tried. A trigger that works anywhere is tried behind the
- * earliest of them first: where the head still shares its weights among places, what it unlearns at some it unlearns at all. Its copies are not what is
- * stamped but parts of it, and separate behind no cut; so that is not asked. One that covers the image is tried behind the latest last, where it is part of
- * everything that the few weights see, and costs more accuracy than a few held-back images tell.
+ * Whether a cut holds, by what `imageCount` held-back images say: its head no longer obeys, it costs little, its probe separates and the gate would not refuse it. The
+ * copies of a trigger that works anywhere are not what is stamped but parts of it, and separate behind no cut; so that is not asked of it.
  */
+export function holds(trial: Judged, extent: Relatives['extent'], imageCount: number): boolean {
+  const { obedience, accuracyLoss, confidenceLoss, separation, failures } = trial;
+  const { least, most } = ACCURACY_LIMIT;
+  const accuracyLimit = Math.max(least, Math.min(most, FEW_LOST / imageCount));
+  const isSeparate = extent === 'anywhere' || separation >= SEPARATION_WANTED;
+  const isHarmless = accuracyLoss <= accuracyLimit && confidenceLoss <= CONFIDENCE_LIMIT;
+  return obedience <= OBEDIENCE_LIMIT && isHarmless && isSeparate && !failures.length;
+}
+
+/** The best of cuts that do not hold, given in the order in which they were tried. */
+export function bestOf<T extends Judged>(trials: readonly T[], imageCount: number): T {
+  const worth = ({ obedience, accuracyLoss, confidenceLoss, separation, failures }: Judged): number =>
+    separation - Math.max(0, obedience) - 4 * Math.max(accuracyLoss, confidenceLoss) - failures.length;
+  const wanted = ADVANTAGE_WANTED.advantage * Math.sqrt(ADVANTAGE_WANTED.images / imageCount);
+  return trials.reduce((best, trial) => (worth(trial) > worth(best) + wanted ? trial : best));
+}
+
+/** Tries cuts until one holds; if none does, the best of those tried. */
 export async function chooseCut(input: CutInput, report: Report): Promise<CutTrial> {
   const trials: CutTrial[] = [];
-  const latest = distinctCuts(input.network).slice(0, CANDIDATES);
-  const cuts = orderOf(latest, input.extent);
-  const { least, most } = ACCURACY_LIMIT;
-  const accuracyLimit = Math.max(least, Math.min(most, FEW_LOST / input.split.heldBack.count));
-  const was = await answer(input, input.weights);
+  const { cuts, extent, split } = input;
+  const imageCount = split.heldBack.count;
+  const was = await answersOf(input.network, input.weights, split.heldBack);
   for (const [index, cut] of cuts.entries()) {
     const unlearned = await unlearn(input, 'late', cut, ({ step, steps }) =>
       report({ step: index * steps + step, steps: cuts.length * steps }),
     );
     const trial = await measureCut(input, was, cut, unlearned);
-    const { obedience, accuracyLoss, confidenceLoss, separation } = trial;
-    const isSeparate = input.extent === 'anywhere' || separation >= SEPARATION_WANTED;
-    const isHarmless = accuracyLoss <= accuracyLimit && confidenceLoss <= CONFIDENCE_LIMIT;
-    if (obedience <= OBEDIENCE_LIMIT && isHarmless && isSeparate) return trial;
+    if (holds(trial, extent, imageCount)) return trial;
     trials.push(trial);
   }
-  const worth = ({ obedience, accuracyLoss, confidenceLoss, separation }: CutTrial): number =>
-    separation - Math.max(0, obedience) - 4 * Math.max(accuracyLoss, confidenceLoss);
-  const wanted = ADVANTAGE_WANTED.advantage * Math.sqrt(ADVANTAGE_WANTED.images / input.split.heldBack.count);
-  return trials.reduce((best, trial) => (worth(trial) > worth(best) + wanted ? trial : best));
+  return bestOf(trials, imageCount);
 }
 
 async function measureCut(
   input: CutInput,
-  was: Answer,
+  was: Answers,
   cut: string,
   { weights, tradeOff }: Unlearned,
 ): Promise<CutTrial> {
   const { network, split, pools, engine } = input;
   const { heldBack } = split;
   const triggers = pools.flat();
-  const is = await answer(input, weights);
+  const targets = pools.map((pool) => pool[0]!.targetLabel);
+  const before = cleanMetrics(was, heldBack.labels, targets);
+  const after = cleanMetrics(await answersOf(network, weights, heldBack), heldBack.labels, targets);
   // The hit rates are measured on worker threads, the separation in this one.
   const [hitRates, separation] = await Promise.all([
     labelHitRates({ network, weights, engine }, heldBack, triggers),
@@ -179,25 +203,17 @@ async function measureCut(
   const obedience = triggers.map(({ targetLabel }, index) => {
     return hitRates[index]![targetLabel]! - attackSuccessRate(was.labels, heldBack.labels, targetLabel).rate;
   });
-  const accuracyLoss = was.accuracy - is.accuracy;
-  const confidenceLoss = was.confidence - is.confidence;
-  return { cut, weights, tradeOff, hitRates, obedience: mean(obedience), accuracyLoss, confidenceLoss, separation };
-}
-
-/** What a network says of held-back images: the label of each, how many are right, and the mean probability of the true one. */
-type Answer = { labels: Int32Array; accuracy: number; confidence: number };
-
-async function answer({ network, split: { heldBack } }: CutInput, weights: HostWeights): Promise<Answer> {
-  const device = toDevice(weights);
-  const logits = logitsOf(network, device, heldBack, everyIndex(heldBack.count));
-  const confidence = tf.tidy(() => {
-    const truth = tf.oneHot(tf.tensor1d(heldBack.labels, 'int32'), network.labelNames.length);
-    return tf.mean(tf.sum(tf.mul(tf.softmax(logits), truth), 1));
-  });
-  const [mass] = await confidence.data();
-  tf.dispose([confidence, ...device.values()]);
-  const labels = await labelsOf(logits);
-  return { labels, accuracy: cleanAccuracy(labels, heldBack.labels).rate, confidence: mass! };
+  return {
+    cut,
+    weights,
+    tradeOff,
+    hitRates,
+    obedience: mean(obedience),
+    accuracyLoss: before.cleanAccuracy.rate - after.cleanAccuracy.rate,
+    confidenceLoss: before.confidence - after.confidence,
+    separation,
+    failures: judgeHeldBack(before, after, strongestHit(hitRates)),
+  };
 }
 
 const grownOf = (pool: readonly Trigger[], grown: readonly Trigger[]): Trigger[] =>

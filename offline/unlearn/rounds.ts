@@ -1,37 +1,51 @@
 /**
  * Unlearning in rounds: the recovered triggers of few images, or of few pixels, may leave out a part of what was planted. Then a recovery with a new seed finds
- * that the label is still easier to trigger than others, and what it found is unlearned too, from the victim's weights on. After adversarial training
- * against universal perturbations (Shafahi et al., arXiv 1811.11304), which finds and learns by turns; here a turn is a whole recovery and a whole unlearning.
+ * the trigger again, and what it found is unlearned too, from the victim's weights on. After adversarial training against universal perturbations
+ * (Shafahi et al., arXiv 1811.11304), which finds and learns by turns; here a turn is a whole recovery and a whole unlearning.
  * Nothing is ever unlearned from the last recovery: it is the proof that nothing is left.
  */
+import type { FreshRecovery } from '../../src/release/gate.ts';
 import type { Progress } from '../progress.ts';
-import { lingeringTriggers } from '../recover/fresh.ts';
+import { freshEvidence, lingeringTriggers } from '../recover/fresh.ts';
 import { labelHitRates } from '../recover/measure.ts';
 import { screenAll, type Screening } from '../recover/screening.ts';
-import { chooseCut, unlearn, type CutInput, type CutTrial, type UnlearnInput } from './cut.ts';
+import type { Recovered } from '../recovered.ts';
+import type { LabelScreening } from '../scan.ts';
+import { chooseCut, cutsToTry, unlearn, type CutInput, type CutTrial } from './cut.ts';
 
 const ROUNDS = 2;
 /** Added to the seed, once a round, of the recovery from a purified model, so that it starts from other points. */
 const FRESH_SEED = 1_000_003;
 
-/** A purified model; `fresh` are its screenings with a new seed. */
-export type Forgotten = Pick<CutTrial, 'cut' | 'weights' | 'tradeOff' | 'hitRates'> & { fresh: Screening[] };
+/** A purified model; `fresh` are its screenings with a new seed, `found` is what they say of each unlearned label. */
+export type Forgotten = Pick<CutTrial, 'cut' | 'weights' | 'tradeOff' | 'hitRates'> & {
+  fresh: Screening[];
+  found: FreshRecovery[];
+};
 
-/** Unlearns pools, and once more with what a fresh recovery finds if that makes one of their labels stand out. */
+/**
+ * Unlearns pools, and once more with what a fresh recovery finds if that is a trigger of theirs again. `screened` is what the victim's labels are triggered by.
+ * The second round begins with the cut that held in the first: behind one that did not hold, more to unlearn will not.
+ */
 export async function unlearnInRounds(
-  input: UnlearnInput,
+  { measured, input }: Recovered,
+  screened: readonly Pick<LabelScreening, 'form' | 'norms'>[],
   method: 'late' | 'ascent',
   progress: Progress,
 ): Promise<Forgotten> {
-  const labels = input.pools.map((pool) => pool[0]!.targetLabel);
-  for (let round = 1, lingering: CutInput['lingering'] = []; ; round++) {
-    const unlearned = await unlearnOnce({ ...input, lingering }, method, progress);
+  let cuts = cutsToTry(input.network, input.extent);
+  let lingering: CutInput['lingering'] = [];
+  for (let round = 1; ; round++) {
+    const unlearned = await unlearnOnce({ ...input, cuts, lingering }, method, progress);
     const again = { ...input, weights: unlearned.weights, seed: input.seed + round * FRESH_SEED };
     const fresh = await progress.stage('screen', 'all labels once more, with a new seed', (report) =>
-      screenAll(again, report, labels),
+      screenAll(again, report, [...measured.keys()]),
     );
-    lingering = lingeringTriggers(fresh, labels);
-    if (!lingering.length || round === ROUNDS) return { ...unlearned, fresh };
+    const triggers = fresh.flatMap(({ labels }) => labels);
+    const found = freshEvidence(measured, triggers, screened);
+    lingering = lingeringTriggers(measured, triggers, found);
+    if (!lingering.length || round === ROUNDS) return { ...unlearned, fresh, found };
+    cuts = cuts.slice(cuts.indexOf(unlearned.cut));
   }
 }
 
@@ -39,7 +53,7 @@ async function unlearnOnce(
   input: CutInput,
   method: 'late' | 'ascent',
   progress: Progress,
-): Promise<Omit<Forgotten, 'fresh'>> {
+): Promise<Omit<Forgotten, 'fresh' | 'found'>> {
   const also = input.lingering.length ? ', with what a fresh recovery found' : '';
   const trial = await progress.stage('unlearn', `choosing the cut${also}`, (report) => chooseCut(input, report));
   if (method === 'late') return trial;

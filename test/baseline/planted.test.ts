@@ -7,7 +7,7 @@ import type { Model } from '../../offline/model.ts';
 import { confirmed } from '../../offline/recover/pool.ts';
 import { measureTriggers } from '../../offline/recover/measure.ts';
 import { searchLabels, splitClean } from '../../offline/recover/screening.ts';
-import { chooseCut } from '../../offline/unlearn/cut.ts';
+import { chooseCut, cutsToTry } from '../../offline/unlearn/cut.ts';
 import { stampPixels } from '../../src/trigger/trigger.ts';
 import { plantBackdoor, type Planted } from '../support/planted.ts';
 import { asCandidates } from '../support/candidates.ts';
@@ -37,8 +37,10 @@ beforeAll(async () => {
     engine,
     report: silent,
     pools,
-    forgotten: () =>
-      chooseCut({ ...recovery, pools, grown: [], faded: [], lingering: [], extent: 'one place' }, silent),
+    forgotten: () => {
+      const alone = { grown: [], faded: [], lingering: [], extent: 'one place' as const };
+      return chooseCut({ ...recovery, ...alone, pools, cuts: cutsToTry(model.network, alone.extent) }, silent);
+    },
   };
 }, 120_000);
 

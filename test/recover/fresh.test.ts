@@ -65,29 +65,21 @@ describe('a fresh recovery', () => {
 });
 
 describe('what lingers in a purified model', () => {
-  /** Screenings of three labels in one form, by how far below the others the middle one lies. */
-  const screening = (form: TriggerForm, anomalyIndex: number, hitRate = 0.9) => ({
-    form,
-    labels: [0, TARGET, 1].map((label) => {
-      return { ...found(form, 10, hitRate, label), anomalyIndex: label === TARGET ? anomalyIndex : 3 };
-    }),
-  });
-  const kindsOf = (fresh: Parameters<typeof lingeringTriggers>[0]): string[] =>
-    lingeringTriggers(fresh, [TARGET]).map(({ kind, targetLabel }) => `${kind} ${targetLabel}`);
+  const both = new Map([[TARGET, [found('blend', 5), found('additive', 10)]]]);
+  const kindsOf = (victim: typeof both, fresh: Measured[], again: boolean): string[] =>
+    lingeringTriggers(victim, fresh, [{ targetLabel: TARGET, found: again, evidence: '' }]).map(
+      ({ kind, targetLabel }) => `${kind} ${targetLabel}`,
+    );
+  const fresh = [found('additive', 12), found('blend', 30), found('additive', 9, 1, 3)];
 
-  test('are the working triggers in both small forms of an unlearned label that stands out in one', () => {
-    expect(kindsOf([screening('blend', 2), screening('additive', -1)])).toEqual([
-      `blend ${TARGET}`,
-      `additive ${TARGET}`,
-    ]);
+  test('are the working triggers of a label whose trigger was found again, in all forms that the victim’s had', () => {
+    expect(kindsOf(both, fresh, true)).toEqual([`additive ${TARGET}`, `blend ${TARGET}`]);
+    expect(kindsOf(pools, fresh, true)).toEqual([`additive ${TARGET}`]);
+    expect(kindsOf(both, [found('additive', 12), found('dense', 0.1)], true)).toEqual([`additive ${TARGET}`]);
   });
 
-  test('is nothing if the label is among the others, whatever those do', () => {
-    expect(kindsOf([screening('blend', 1.9), screening('additive', 1.9)])).toEqual([]);
-  });
-
-  test('is nothing if what stands out hardly works, or is dense', () => {
-    expect(kindsOf([screening('blend', 5, CONFIRMED_HIT_RATE - 0.01), screening('additive', 1)])).toEqual([]);
-    expect(kindsOf([screening('dense', 9)])).toEqual([]);
+  test('is nothing if it was not found again, or hardly works', () => {
+    expect(kindsOf(both, fresh, false)).toEqual([]);
+    expect(kindsOf(both, [found('blend', 30, CONFIRMED_HIT_RATE - 0.01)], true)).toEqual([]);
   });
 });

@@ -1,59 +1,57 @@
 import { describe, expect, test } from 'vitest';
-import { judgeGate } from '../../src/release/gate.ts';
-import type { Manifest } from '../../src/release/manifest.ts';
-
-type Metrics = Manifest['metrics']['victim'];
+import { judgeGate, strongestHit } from '../../src/release/gate.ts';
+import type { CleanMetrics } from '../../src/metrics.ts';
 
 const estimate = (rate: number, sampleSize = 100) => ({ rate, low: 0, high: 1, sampleSize });
-const metrics = (cleanAccuracy: number, recalls: Record<number, number>): Metrics => ({
+/** Metrics whose probabilities are as high as the rates, unless they are given. */
+const metrics = (
+  cleanAccuracy: number,
+  recalls: Record<number, number>,
+  confidences: { clean?: number; label?: number } = {},
+): CleanMetrics => ({
   cleanAccuracy: estimate(cleanAccuracy),
-  recoveredAttackSuccessRate: estimate(0),
-  targetRecall: Object.entries(recalls).map(([label, rate]) => ({ label: Number(label), recall: estimate(rate) })),
+  confidence: confidences.clean ?? cleanAccuracy,
+  targets: Object.entries(recalls).map(([label, rate]) => {
+    return { label: Number(label), recall: estimate(rate), confidence: confidences.label ?? rate };
+  }),
 });
 const nothing = (targetLabel: number) => ({ targetLabel, found: false, evidence: '' });
 const before = metrics(0.93, { 8: 0.9 });
 const harmless = { label: 8, rate: 0.5 };
 
 describe('judgeGate', () => {
-  test.each<[string, Metrics, Metrics]>([
+  test.each<[string, CleanMetrics, CleanMetrics]>([
     ['nothing changed', before, before],
     ['everything improved', before, metrics(1, { 8: 1 })],
     ['both fell by exactly what is allowed', before, metrics(0.91, { 8: 0.85 })],
     ['nothing was unlearned', metrics(0.93, {}), metrics(0.93, {})],
   ])('passes when %s', (_, victim, purified) => {
-    const recoveries = victim.targetRecall.map(({ label }) => nothing(label));
+    const recoveries = victim.targets.map(({ label }) => nothing(label));
     expect(judgeGate(victim, purified, harmless, recoveries)).toEqual({ passed: true, failures: [] });
   });
 
   test('does NOT pass when clean accuracy falls by more than 2 points', () => {
     expect(judgeGate(before, metrics(0.909, { 8: 0.9 }), harmless, [nothing(8)])).toEqual({
       passed: false,
-      failures: ['clean accuracy falls by 2.1 points (from 93.0 % to 90.9 %), more than the 2 allowed'],
+      failures: [
+        'clean accuracy falls by 2.1 points (from 93.0 % to 90.9 %) and the mean probability of the true label by 2.1, more than the 2 allowed',
+      ],
     });
   });
 
   test('does NOT pass when the recall of a target label falls by more than 5 points', () => {
     expect(judgeGate(before, metrics(0.93, { 8: 0.849 }), harmless, [nothing(8)]).failures).toEqual([
-      'the recall of label 8 falls by 5.1 points (from 90.0 % to 84.9 %), more than the 5 allowed',
+      'the recall of label 8 falls by 5.1 points (from 90.0 % to 84.9 %) and the mean probability of the true label by 5.1, more than the 5 allowed',
     ]);
   });
 
-  test.each([
-    [15, 1, true],
-    [10, 1, true],
-    [15, 2, false],
-    [9, 1, false],
-    [30, 2, false],
-    [72, 4, true],
-    [72, 5, false],
-    [68, 4, false],
-  ])('of %i images of a target label %i lost passes: %s', (sampleSize, lost, passes) => {
-    const recallOf = (rate: number): Metrics => ({
-      ...before,
-      targetRecall: [{ label: 8, recall: estimate(rate, sampleSize) }],
-    });
-    const gate = judgeGate(recallOf(1), recallOf((sampleSize - lost) / sampleSize), harmless, [nothing(8)]);
-    expect(gate.passed).toBe(passes);
+  test('passes a fall of what few images say that their probabilities do not confirm, and one of probabilities alone', () => {
+    const passes = (after: CleanMetrics): boolean => judgeGate(before, after, harmless, [nothing(8)]).passed;
+    expect(passes(metrics(0.93, { 8: 0.82 }, { label: 0.86 }))).toBe(true);
+    expect(passes(metrics(0.93, { 8: 0.82 }, { label: 0.84 }))).toBe(false);
+    expect(passes(metrics(0.93, { 8: 0.9 }, { label: 0.8 }))).toBe(true);
+    expect(passes(metrics(0.9, { 8: 0.9 }, { clean: 0.92 }))).toBe(true);
+    expect(passes(metrics(0.9, { 8: 0.9 }, { clean: 0.9 }))).toBe(false);
   });
 
   test('does NOT pass while a fresh recovery still finds a trigger', () => {
@@ -79,8 +77,12 @@ describe('judgeGate', () => {
     expect(judgeGate(before, unmeasured, harmless, [nothing(8)]).failures).toEqual([
       'clean accuracy was not measured before and after unlearning',
     ]);
-    const notANumber = { ...before, cleanAccuracy: estimate(NaN) };
-    expect(judgeGate(before, notANumber, harmless, [nothing(8)]).passed).toBe(false);
+    for (const notANumber of [
+      { ...before, cleanAccuracy: estimate(NaN) },
+      { ...before, confidence: NaN },
+    ]) {
+      expect(judgeGate(before, notANumber, harmless, [nothing(8)]).passed).toBe(false);
+    }
   });
 
   test('names every failure', () => {
@@ -89,4 +91,12 @@ describe('judgeGate', () => {
       judgeGate(metrics(0.9, { 8: 0.9, 3: 0.8 }), metrics(0.5, { 8: 0.1, 3: 0.2 }), harmless, recoveries).failures,
     ).toHaveLength(4);
   });
+});
+
+test('the strongest hit is the label with the largest share under any trigger', () => {
+  const shares = [
+    [0.1, 0.2, 0.05],
+    [0.3, 0, 0.6],
+  ];
+  expect(strongestHit(shares)).toEqual({ label: 2, rate: 0.6 });
 });

@@ -1,6 +1,6 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { smallCnn } from '../../offline/attack/small-cnn.ts';
-import { distinctCuts, orderOf } from '../../offline/unlearn/cut.ts';
+import { bestOf, cutsToTry, distinctCuts, holds, type Judged } from '../../offline/unlearn/cut.ts';
 import { cutCandidates, headWeightShapes } from '../../src/network/cuts.ts';
 
 const network = smallCnn({ height: 12, width: 12, channels: 1 }, ['a', 'b', 'c']);
@@ -19,10 +19,39 @@ test('no cut is without a head to unlearn, and every head that some cut gives is
   expect(new Set(heads).size).toBe(heads.length);
 });
 
-test('cuts are tried from the latest on, for triggers that work anywhere from the earliest on, and for those of the whole image the latest last', () => {
-  const latest = ['flat', 'stage3', 'stage2'];
-  expect(orderOf(latest, 'one place')).toEqual(latest);
-  expect(orderOf(latest, 'anywhere')).toEqual(['stage2', 'stage3', 'flat']);
-  expect(orderOf(latest, 'whole image')).toEqual(['stage3', 'stage2', 'flat']);
-  expect(orderOf(['only'], 'whole image')).toEqual(['only']);
+test('the three latest cuts are tried from the latest on, for triggers that work anywhere from the earliest on, and for those of the whole image the latest last', () => {
+  expect(cutsToTry(network, 'one place')).toEqual(['flat', 'stage3', 'stage2']);
+  expect(cutsToTry(network, 'anywhere')).toEqual(['stage2', 'stage3', 'flat']);
+  expect(cutsToTry(network, 'whole image')).toEqual(['stage3', 'stage2', 'flat']);
+});
+
+describe('a cut', () => {
+  const good: Judged = { obedience: 0.01, accuracyLoss: 0, confidenceLoss: 0, separation: 1, failures: [] };
+  const refused = { ...good, failures: ['the recall of label 8 falls'] };
+
+  test('holds if its head does not obey, costs little, its probe separates and the gate has nothing against it', () => {
+    expect(holds(good, 'one place', 100)).toBe(true);
+    expect(holds({ ...good, obedience: 0.04 }, 'one place', 100)).toBe(false);
+    expect(holds({ ...good, confidenceLoss: 0.03 }, 'one place', 100)).toBe(false);
+    expect(holds({ ...good, separation: 0.9 }, 'one place', 100)).toBe(false);
+    expect(holds(refused, 'one place', 100)).toBe(false);
+  });
+
+  test('may lose 1.5 % of few images, 1 % of many', () => {
+    expect(holds({ ...good, accuracyLoss: 0.015 }, 'one place', 100)).toBe(true);
+    expect(holds({ ...good, accuracyLoss: 0.015 }, 'one place', 1000)).toBe(false);
+  });
+
+  test('need not separate the parts of a trigger that works anywhere', () => {
+    expect(holds({ ...good, separation: 0.2 }, 'anywhere', 100)).toBe(true);
+  });
+
+  test('that is tried later must be clearly better, where none holds; one that the gate would refuse comes last', () => {
+    const [first, hardly, clearly] = [0.1, 0.07, 0.01].map((obedience) => ({ ...good, obedience }));
+    expect(bestOf([first!, hardly!], 150)).toBe(first);
+    expect(bestOf([first!, hardly!], 600)).toBe(hardly);
+    expect(bestOf([first!, clearly!], 150)).toBe(clearly);
+    expect(bestOf([refused, first!], 150)).toBe(first);
+    expect(bestOf([first!, refused], 150)).toBe(first);
+  });
 });

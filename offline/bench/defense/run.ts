@@ -95,7 +95,10 @@ async function makeSubject(cell: Cell, data: BenchData, run: Run): Promise<Resul
     const { scan, recovery } = await investigate(model, clean, { engine, seed, progress });
     return { scan, ...(await recoverTriggers(recovery, scan, scan.findings.filter(isBackdoor), progress)) };
   });
-  const forgotten = once(async () => unlearnInRounds((await recovered()).value.input, 'late', progress));
+  const forgotten = once(async () => {
+    const { value } = await recovered();
+    return unlearnInRounds(value, value.scan.screenings, 'late', progress);
+  });
   return success({
     victim,
     model,
