@@ -80,15 +80,16 @@ export function robustAccuracy(predictedOnTriggered: Labels, labels: Labels, tar
 
 /** For each label [labelCount] the share of its images given it; null where it has no image. */
 export function perLabelRecall(predicted: Labels, labels: Labels, labelCount: number): (Estimate | null)[] {
-  return Array.from({ length: labelCount }, (_, wanted) => {
-    const recall = shareOf(
-      predicted,
-      labels,
-      (label) => label === wanted,
-      (answer) => answer === wanted,
-    );
+  return Array.from({ length: labelCount }, (_, label) => {
+    const recall = recallOf(predicted, labels, label);
     return recall.sampleSize ? recall : null;
   });
+}
+
+/** The share of the images of one label given it. */
+function recallOf(predicted: Labels, labels: Labels, wanted: number): Estimate {
+  const isWanted = (label: number): boolean => label === wanted;
+  return shareOf(predicted, labels, isWanted, isWanted);
 }
 
 /** The label that most images of other labels are answered with, and that share: an attack may have moved to another label. */
@@ -175,9 +176,8 @@ export function cleanMetrics(answers: Answers, labels: Labels, targets: readonly
     cleanAccuracy: cleanAccuracy(answers.labels, labels),
     confidence: confidenceOf(() => true),
     targets: targets.map((target) => {
-      const isTarget = (label: number): boolean => label === target;
-      const recall = shareOf(answers.labels, labels, isTarget, isTarget);
-      return { label: target, recall, confidence: confidenceOf(isTarget) };
+      const recall = recallOf(answers.labels, labels, target);
+      return { label: target, recall, confidence: confidenceOf((label) => label === target) };
     }),
   };
 }

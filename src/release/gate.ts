@@ -17,20 +17,19 @@ const ROUNDING_POINTS = 1e-9;
 const percent = (rate: number): string => `${(100 * rate).toFixed(1)} %`;
 
 /** A share of images that a model answers right, and the mean probability that it gives to their true labels. */
-type Right = { rate: number; sampleSize: number; confidence: number };
-
-const rightOf = ({ rate, sampleSize }: Estimate, confidence: number): Right => ({ rate, sampleSize, confidence });
+type Right = { share: Estimate; confidence: number };
 
 /**
  * One sentence if a rate fell by more than the limit, and the probabilities with it, or was measured on no image, nothing otherwise. A rate of a dozen images
  * falls by 8 points with one of them; probabilities tell whether that was chance.
  */
 function fall(what: string, before: Right, after: Right | undefined, limitPoints: number): string[] {
-  if (!before.sampleSize || !after?.sampleSize) return [`${what} was not measured before and after unlearning`];
-  const points = 100 * (before.rate - after.rate);
+  if (!before.share.sampleSize || !after?.share.sampleSize)
+    return [`${what} was not measured before and after unlearning`];
+  const points = 100 * (before.share.rate - after.share.rate);
   const confidencePoints = 100 * (before.confidence - after.confidence);
   if (Math.min(points, confidencePoints) <= limitPoints + ROUNDING_POINTS) return [];
-  const figures = `from ${percent(before.rate)} to ${percent(after.rate)}`;
+  const figures = `from ${percent(before.share.rate)} to ${percent(after.share.rate)}`;
   return [
     `${what} falls by ${points.toFixed(1)} points (${figures}) and the mean probability of the true label by ${confidencePoints.toFixed(1)}, more than the ${limitPoints} allowed`,
   ];
@@ -45,14 +44,12 @@ export function strongestHit(hitRates: readonly (readonly number[])[]): Stronges
 
 /** The part of the gate that needs no fresh recovery: what unlearning cost, and what the recovered triggers still do. One sentence a failure. */
 export function judgeHeldBack(before: CleanMetrics, after: CleanMetrics, strongest: StrongestHit): string[] {
-  const [was, is] = [before, after].map((one) => rightOf(one.cleanAccuracy, one.confidence));
+  const [was, is] = [before, after].map(({ cleanAccuracy: share, confidence }): Right => ({ share, confidence }));
   const failures = fall('clean accuracy', was!, is, CLEAN_ACCURACY_LIMIT_POINTS);
-  for (const { label, recall, confidence } of before.targets) {
+  for (const { label, recall: share, confidence } of before.targets) {
     const purified = after.targets.find((item) => item.label === label);
-    const left = purified && rightOf(purified.recall, purified.confidence);
-    failures.push(
-      ...fall(`the recall of label ${label}`, rightOf(recall, confidence), left, TARGET_RECALL_LIMIT_POINTS),
-    );
+    const left = purified && { share: purified.recall, confidence: purified.confidence };
+    failures.push(...fall(`the recall of label ${label}`, { share, confidence }, left, TARGET_RECALL_LIMIT_POINTS));
   }
   if (!(strongest.rate <= OBEDIENCE_LIMIT)) {
     failures.push(
