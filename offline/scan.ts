@@ -19,9 +19,9 @@ import { runReportedJobs } from './jobs.ts';
 import type { Model } from './model.ts';
 import type { Progress, Report } from './progress.ts';
 import { labelAdvantages } from './recover/advantage.ts';
-import { faintLabels, labelFaintness } from './recover/faint.ts';
+import { faintLabels, isFaintIn, labelFaintness, type FaintLabel } from './recover/faint.ts';
 import { confirmed, CONFIRMED_HIT_RATE } from './recover/pool.ts';
-import { measureTriggers, type Measured, type TriggerForm } from './recover/measure.ts';
+import { isCovering, measureTriggers, type CoveringForm, type Measured, type TriggerForm } from './recover/measure.ts';
 import type { ReferenceInput } from './recover/reference.ts';
 import {
   REMARKABLE_INDEX,
@@ -43,8 +43,8 @@ export type Finding = {
   transfer: number | null;
   /** How many spreads the label's smallest trigger lies below the median of all labels, the larger of the masks' and the additions'. */
   anomalyIndex: number;
-  /** How many times fainter its dense trigger is than that of the median other label. */
-  faintness: number;
+  /** How many times fainter its trigger over the whole image is, in each form, than that of the median other label. */
+  faintness: Record<CoveringForm, number>;
   /** How many spreads the label stands out from the others by the size and the conviction of its triggers (recover/advantage.ts); null where it was not asked. */
   advantage: number | null;
   /** Sentences with figures, for people. */
@@ -74,7 +74,7 @@ const REFERENCE_STEPS = 250;
 const STRENGTHEN = new URL('./recover/strengthen.ts', import.meta.url);
 const REFERENCE = new URL('./recover/reference.ts', import.meta.url);
 
-/** The evidence for a label that nothing but dense triggers reach. */
+/** The evidence for a label that nothing but triggers over the whole image reach. */
 const UNWEIGHED: Evidence = { conviction: 0, resemblance: 0, transfer: null };
 
 const LIMITS = [
@@ -97,8 +97,9 @@ export async function investigate(
   const recovery: Recovery = { ...victim, split: splitClean(images, seed), seed, engine };
   const survey = await surveyLabels(recovery, progress);
   const pools = await poolSuspects(recovery, survey, progress);
-  const names = [...pools.keys()].map((label) => victim.network.labelNames[label]).join(', ');
-  const strengthened = await progress.stage('strengthen', names, (report) => strengthenPools(recovery, pools, report));
+  const strengthened = await progress.stage('strengthen', namesOf(recovery, [...pools.keys()]), (report) =>
+    strengthenPools(recovery, pools, report),
+  );
   const findings = await gradeSuspects(recovery, survey, pools, strengthened);
   const dense = survey.screenings.flatMap(({ form, labels }) =>
     form === 'dense' ? labels.map(({ trigger }) => trigger) : [],
@@ -112,7 +113,7 @@ type Survey = {
   small: readonly Screening[];
   summaries: LabelScreening[];
   reference: Model;
-  faint: number[];
+  faint: FaintLabel[];
   advantages: ReadonlyMap<number, number> | null;
 };
 
@@ -121,10 +122,10 @@ async function surveyLabels(recovery: Recovery, progress: Progress): Promise<Sur
   // The screening leaves threads idle at its end, so the reference costs little beside it.
   const [screenings, reference] = await progress.stage(
     'screen',
-    `${all}, three forms; and train a reference`,
+    `${all}, four forms; and train a reference`,
     (report) => Promise.all([screenAll(recovery, report), trainReference(recovery)]),
   );
-  const small = screenings.filter(({ form }) => form !== 'dense');
+  const small = screenings.filter(({ form }) => !isCovering(form));
   const usual = await usualTransfer(
     recovery,
     reference,
@@ -139,22 +140,31 @@ async function surveyLabels(recovery: Recovery, progress: Progress): Promise<Sur
   return { screenings, small, summaries, reference, faint: faintLabels(summaries), advantages };
 }
 
+const namesOf = ({ network }: Recovery, labels: readonly number[]): string =>
+  labels.map((label) => network.labelNames[label]).join(', ');
+
 /** The working triggers of each label that is worth a closer look. */
 async function poolSuspects(
   recovery: Recovery,
   { screenings, faint, advantages }: Survey,
   progress: Progress,
 ): Promise<Map<number, Measured[]>> {
-  const convincing = [...gradeByAdvantage(advantages ?? new Map())].flatMap(([label, grade]) =>
+  const planted = [...gradeByAdvantage(advantages ?? new Map())].flatMap(([label, grade]) =>
     grade === 'backdoor' ? label : [],
   );
-  const suspects = [...new Set([...convincing, ...faint, ...suspectLabels(screenings)])];
-  const names = suspects.map((label) => recovery.network.labelNames[label]).join(', ');
-  const searched = await progress.stage('search', names, (report) => searchLabels(recovery, suspects, faint, report));
+  const told = [...new Set([...planted, ...faint.map(({ label }) => label)])];
+  const suspects = [...new Set([...told, ...suspectLabels(screenings)])];
+  // A closer look at the others would change no grade where labels are told by their advantage.
+  const searchedFor = advantages ? told : suspects;
+  const searched = searchedFor.length
+    ? await progress.stage('search', namesOf(recovery, searchedFor), (report) =>
+        searchLabels(recovery, searchedFor, faint, report),
+      )
+    : [];
   const pools = new Map<number, Measured[]>();
   for (const label of suspects) {
     const screened = screenings.flatMap(({ form, labels }) =>
-      form === 'dense' && !faint.includes(label) ? [] : labels[label]!,
+      isCovering(form) && !isFaintIn(faint, form, label) ? [] : labels[label]!,
     );
     const pool = confirmed([...screened, ...searched.filter(({ trigger }) => trigger.targetLabel === label)]);
     if (pool.length) pools.set(label, pool);
@@ -168,11 +178,14 @@ async function gradeSuspects(
   pools: ReadonlyMap<number, Measured[]>,
   strengthened: readonly Measured[],
 ): Promise<Finding[]> {
-  // Dense triggers are told by their amplitude; noise is foreign to any reference.
-  const weighable = [...strengthened, ...smallestOfForm(pools)].filter(({ form }) => form !== 'dense');
+  // What covers the image is told by its amplitude; noise is foreign to any reference.
+  const weighable = [...strengthened, ...smallestOfForm(pools)].filter(({ form }) => !isCovering(form));
   const evidence = await weighTriggers(recovery, reference, weighable);
   const indexOf = (label: number): number => Math.max(...small.map(({ labels }) => labels[label]!.anomalyIndex));
   const grades = advantages ? gradeByAdvantage(advantages) : gradeLabels(evidence, indexOf);
+  // A network in which labels are told by their advantage is easily led astray by noise of its own, but not by what is smooth.
+  const telling = faint.filter(({ form }) => !advantages || form === 'smooth');
+  const isFaintLabel = (targetLabel: number): boolean => telling.some(({ label }) => label === targetLabel);
   return [...pools].flatMap(([targetLabel, found]): Finding[] => {
     const weighed = {
       ...(evidence.get(targetLabel) ?? UNWEIGHED),
@@ -181,11 +194,10 @@ async function gradeSuspects(
       advantage: advantages?.get(targetLabel) ?? null,
     };
     const weighedGrade = grades.get(targetLabel) ?? 'natural shortcut';
-    const isPlanted = !advantages && faint.includes(targetLabel) && !isExplained(weighed);
-    const grade = isPlanted ? 'backdoor' : weighedGrade;
+    const grade = isFaintLabel(targetLabel) && !isExplained(weighed) ? 'backdoor' : weighedGrade;
     if (grade === 'natural shortcut' && weighed.anomalyIndex < REMARKABLE_INDEX) return [];
-    // The small triggers of a label whose backdoor is a dense one may be natural, and stay.
-    const own = found.filter(({ form }) => form === 'dense' || weighedGrade === grade);
+    // The small triggers of a label whose backdoor covers the image may be natural, and stay.
+    const own = found.filter(({ form }) => isCovering(form) || weighedGrade === grade);
     const pool = withStrengthened(own.length ? own : found, strengthened);
     return [{ targetLabel, grade, ...weighed, evidence: tellEvidence(pool, weighed), pool }];
   });
@@ -199,7 +211,7 @@ export const isBackdoor = ({ grade }: Pick<Finding, 'grade'>): boolean => grade 
  * triggers, and only a closer look tells it from them.
  */
 export function suspectLabels(screenings: readonly Screening[]): number[] {
-  const small = screenings.filter(({ form }) => form !== 'dense');
+  const small = screenings.filter(({ form }) => !isCovering(form));
   const indices = small.flatMap(({ labels }) => labels.map(({ anomalyIndex }, label) => ({ label, anomalyIndex })));
   const strongest = indices.toSorted((a, b) => b.anomalyIndex - a.anomalyIndex);
   return [...new Set(strongest.map(({ label }) => label))].slice(0, SUSPECTS);
@@ -216,9 +228,11 @@ async function strengthenPools(
   report: Report,
 ): Promise<Measured[]> {
   const { network, weights, split, seed, engine } = recovery;
-  const groups = [...Map.groupBy(smallestOfForm(pools), ({ form }) => form)];
-  const jobs = groups.map(([, starts]): StrengthenInput => {
-    const triggers = starts.map(({ trigger }) => trigger);
+  // Strengthened pixel by pixel a smooth trigger would be smooth no more.
+  const starts = smallestOfForm(pools).filter(({ form }) => form !== 'smooth');
+  const groups = [...Map.groupBy(starts, ({ form }) => form)];
+  const jobs = groups.map(([, sameForm]): StrengthenInput => {
+    const triggers = sameForm.map(({ trigger }) => trigger);
     const budgets = triggers.map(() => STRENGTHEN_BUDGET);
     return { network, weights, images: split.learn, triggers, budgets, steps: STRENGTHEN_STEPS, seed };
   });

@@ -5,7 +5,7 @@
  * But a planted trigger was trained to convince, and the more of it there is, the more it does. So triggers of all labels are strengthened to
  * one norm, well beyond the smallest; from there a planted one outgrows the natural ones. Neural Cleanse (IEEE S&P 2019) compares norms at one success rate;
  * this compares conviction (conviction.ts) at one norm as well. Both are counted in spreads of the network's own labels: in one network natural triggers differ
- * by a tenth, in another twofold. Of the five indices (the norm in three forms, the conviction in two; dense triggers are not strengthened) the mean is taken, for
+ * by a tenth, in another twofold. Of the five indices (the norm in three forms, the conviction in two; dense triggers are not strengthened, smooth ones left out) the mean is taken, for
  * chance seldom favours a label in all.
  */
 import { dispose } from '@tensorflow/tfjs-core';
@@ -20,7 +20,7 @@ import { upperMedian } from '../median.ts';
 import { logitsOf } from '../predict.ts';
 import type { Report } from '../progress.ts';
 import { convictionScales, medianMargin } from './conviction.ts';
-import type { Measured } from './measure.ts';
+import { isCovering, type Measured } from './measure.ts';
 import { chunks, FIRST, LABELS_PER_JOB, type Recovery, type Screening } from './screening.ts';
 import type { StrengthenInput } from './strengthen.ts';
 
@@ -42,7 +42,7 @@ export async function labelAdvantages(
   report: Report,
 ): Promise<Map<number, number>> {
   const { network, weights, split, seed, engine } = recovery;
-  const small = screenings.filter(({ form }) => form !== 'dense');
+  const small = screenings.filter(({ form }) => !isCovering(form));
   const compared = small.map(({ labels }) => (labels.length > FIRST.above ? smallest(labels) : labels));
   const jobs = compared.flatMap((labels) => {
     const norm = COMMON_NORM * upperMedian(labels.map((item) => item.norm))!;
@@ -60,9 +60,11 @@ export async function labelAdvantages(
       indices.set(label, [...(indices.get(label) ?? []), convictionIndex(convictions, position)]);
     });
   }
+  // What smooth triggers say of patches and of noise is nothing, and of smooth attacks enough by itself (faint.ts).
+  const telling = screenings.filter(({ form }) => form !== 'smooth');
   return new Map(
     [...indices].map(([label, convincing]) => {
-      return [label, mean([...convincing, ...screenings.map(({ labels }) => labels[label]!.anomalyIndex)])];
+      return [label, mean([...convincing, ...telling.map(({ labels }) => labels[label]!.anomalyIndex)])];
     }),
   );
 }

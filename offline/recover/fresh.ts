@@ -3,7 +3,7 @@ import type { FreshRecovery } from '../../src/release/gate.ts';
 import { anomalyIndex } from '../../src/trigger/anomaly.ts';
 import type { Trigger } from '../../src/trigger/trigger.ts';
 import { isFaint } from './faint.ts';
-import { tellNorm, type Measured, type TriggerForm } from './measure.ts';
+import { isCovering, tellNorm, type Measured, type TriggerForm } from './measure.ts';
 import { confirmed } from './pool.ts';
 import { REMARKABLE_INDEX } from './screening.ts';
 
@@ -25,7 +25,7 @@ export function freshEvidence(
       const [before, after] = [least(pool, form, targetLabel), least(fresh, form, targetLabel)];
       const natural = norms.filter((_, label) => !pools.has(label));
       if (!before || !after || after.norm >= STILL_THERE * before.norm) return [];
-      const small = form === 'dense' ? isFaint(after.norm, natural) : isRemarkable(after.norm, natural);
+      const small = isCovering(form) ? isFaint(form, after.norm, natural) : isRemarkable(after.norm, natural);
       if (!small) return [];
       const rate = `${(100 * after.hitRate).toFixed(0)} %`;
       return [

@@ -16,7 +16,7 @@ import type { Report } from '../progress.ts';
 import { coreOf, movedCopies, worksAnywhere } from './move.ts';
 import { COMMON_NORM } from './advantage.ts';
 import type { Finding, LabelScreening } from '../scan.ts';
-import type { Measured, TriggerForm } from './measure.ts';
+import { isCovering, type CoveringForm, type Measured, type TriggerForm } from './measure.ts';
 import type { Recovery } from './screening.ts';
 import type { StrengthenInput } from './strengthen.ts';
 
@@ -33,9 +33,9 @@ const STEPS = 60;
 const COVERING = [1, 1.25, 1.5, 1.75, 2];
 /** Of a trigger that works anywhere: a patch is as good in its own size, and each copy has another place. */
 const ANYWHERE = { growth: [1, 2, 3], starts: 4, copies: 128 };
-/** Times its amplitude, and times the median amplitude of the other labels. */
-const DENSE_GROWTH = [1.5, 2.25];
-const LARGEST_DENSE = 0.6;
+/** Times its amplitude, which is larger for a smooth trigger to begin with, and times the median amplitude of the other labels. */
+const FAINT_GROWTH = { dense: [1.5, 2.25], smooth: [1.5] };
+const LARGEST_FAINT = 0.6;
 /**
  * Times its amplitude: a dense trigger that is too faint to work on most images shows where it begins to. Not in a network where labels are told by their
  * advantage: it is as easily led astray by noise of its own, and images of the label pay for that (4 points of recall in two victims on CIFAR-10).
@@ -77,9 +77,9 @@ export async function relativesOf(
   const hasAdvantage = ({ targetLabel }: Trigger): boolean => isToldByAdvantage(told.get(targetLabel)!);
   const natural = naturalNorms(screenings, pools);
   const growing = [...pools]
-    .filter(([, pool]) => hasAdvantage(pool[0]!.trigger) || !pool.some(isDense))
+    .filter(([, pool]) => hasAdvantage(pool[0]!.trigger) || !pool.some(coversImage))
     .map(([targetLabel, pool]): Growing => {
-      const items = pool.filter((item) => !isDense(item));
+      const items = pool.filter((item) => !coversImage(item));
       if (!hasAdvantage(pool[0]!.trigger)) return { targetLabel, items, limits: USUAL };
       return { targetLabel, items, limits: items.some((item) => isSmall(item, PATCH, natural)) ? PATCH : SPREAD };
     });
@@ -87,14 +87,15 @@ export async function relativesOf(
   const covering = screened
     .filter(({ targetLabel }) => spread.includes(targetLabel))
     .flatMap((trigger) => COVERING.map((factor) => scaled(trigger, factor)));
-  const dense = [...pools.values()].flatMap((pool) => pool.filter(isDense));
-  const largest = LARGEST_DENSE * natural('dense');
-  const stronger = dense.flatMap(({ trigger, norm }) =>
-    DENSE_GROWTH.filter((factor) => factor * norm <= largest).map((factor) => scaled(trigger, factor)),
+  const faint = [...pools.values()].flatMap((pool) => pool.filter(coversImage));
+  const stronger = faint.flatMap(({ form, trigger, norm }) =>
+    FAINT_GROWTH[form]
+      .filter((factor) => factor * norm <= LARGEST_FAINT * natural(form))
+      .map((factor) => scaled(trigger, factor)),
   );
   const { larger, copies } = await growSmall(recovery, growing, natural, report);
   const grown = [...larger, ...covering, ...copies, ...stronger];
-  const faded = dense.filter(({ trigger }) => !hasAdvantage(trigger)).map(({ trigger }) => scaled(trigger, FADED));
+  const faded = faint.filter(({ trigger }) => !hasAdvantage(trigger)).map(({ trigger }) => scaled(trigger, FADED));
   const extent = copies.length ? 'anywhere' : spread.length ? 'whole image' : 'one place';
   return { grown, faded, extent };
 }
@@ -111,7 +112,7 @@ function naturalNorms(screenings: readonly LabelScreening[], pools: Pools): Natu
   return (form) => medians.get(form) ?? 0;
 }
 
-const isDense = ({ form }: Measured): boolean => form === 'dense';
+const coversImage = (item: Measured): item is Measured & { form: CoveringForm } => isCovering(item.form);
 
 const isSmall = ({ form, norm }: Measured, { small }: Growing['limits'], natural: Natural): boolean =>
   norm <= small * natural(form);

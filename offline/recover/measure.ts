@@ -10,8 +10,14 @@ import type { Engine } from '../engine/engine.ts';
 import { runJobs } from '../engine/pool.ts';
 import { predict } from '../predict.ts';
 
-/** How a trigger is looked for: a mask with a pattern, or an addition, of small L1 norm; or an addition that is faint but covers the image. */
-export type TriggerForm = TriggerKind | 'dense';
+/** How a trigger is looked for: a mask with a pattern, or an addition, of small L1 norm; or an addition that is faint but covers the image, any or a smooth one. */
+export type TriggerForm = TriggerKind | CoveringForm;
+
+/** The forms whose triggers cover the image, and are told by their amplitude and not by their L1 norm. */
+export const COVERING_FORMS = ['dense', 'smooth'] as const;
+export type CoveringForm = (typeof COVERING_FORMS)[number];
+export const isCovering = (form: TriggerForm): form is CoveringForm =>
+  COVERING_FORMS.some((covering) => covering === form);
 
 /** A trigger and the form in which it was recovered. */
 export type Candidate = { form: TriggerForm; trigger: Trigger };
@@ -31,15 +37,15 @@ const MOST_IMAGES = 256;
 export const measuringImages = (heldBack: Dataset): Dataset =>
   selectImages(heldBack, spread(heldBack.count, MOST_IMAGES));
 
-/** The size that is small if a trigger of this form is: `triggerNorm`, or for a dense one its amplitude (l-infinity norm) in 0..1. */
+/** The size that is small if a trigger of this form is: `triggerNorm`, or for one that covers the image its amplitude (l-infinity norm) in 0..1. */
 export function normIn(form: TriggerForm, trigger: Trigger): number {
-  if (form !== 'dense') return triggerNorm(trigger);
+  if (!isCovering(form)) return triggerNorm(trigger);
   return trigger.pattern.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
 }
 
 /** The norm of a trigger in its form, for people. */
 export const tellNorm = (form: TriggerForm, norm: number): string =>
-  form === 'dense' ? `amplitude ${norm.toFixed(3)}` : `norm ${norm.toFixed(1)}`;
+  isCovering(form) ? `amplitude ${norm.toFixed(3)}` : `norm ${norm.toFixed(1)}`;
 
 /** The norm of each trigger and its success rate on some of the images, those of its target label left out. */
 export async function measureTriggers(

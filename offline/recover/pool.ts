@@ -41,7 +41,9 @@ export async function climbStaircases(
   );
   const drawn = await runReportedJobs<StaircaseInput, Trigger[]>(STAIRCASE, jobs, { engine, report });
   const candidates = drawn.flatMap((triggers, index) => {
-    const { form } = starts[Math.floor(index / LEVELS.length)]!;
+    const { form: start } = starts[Math.floor(index / LEVELS.length)]!;
+    // A generator gives every pixel a value of its own.
+    const form = start === 'smooth' ? 'dense' : start;
     return triggers.map((trigger) => ({ form, trigger }));
   });
   const measured = await measureTriggers(recovery, split.heldBack, candidates);

@@ -1,5 +1,5 @@
 /**
- * Screening: for every label the smallest universal trigger in one form, all labels in one batch; dense ones are those of dense.ts.
+ * Screening: for every label the smallest universal trigger in one form, all labels in one batch; those that cover the image are those of dense.ts.
  *
  * After Neural Cleanse (Wang et al., IEEE S&P 2019): minimise CE(F(stamp(x)), t) + lambda * |trigger|_1, with lambda steered so
  * that the success rate stays near 0.95. Differences: all labels share a forward pass; the steering and the best trigger so
@@ -15,7 +15,7 @@ import type { Dataset } from '../data/dataset.ts';
 import { randomSource } from '../engine/random.ts';
 import type { Report } from '../progress.ts';
 import { recoverDense } from './dense.ts';
-import type { TriggerForm } from './measure.ts';
+import { isCovering, type TriggerForm } from './measure.ts';
 import { partNorms, rawSize, readTriggers, stampParts, toParts, type Form } from './raw-trigger.ts';
 
 export type ScreenInput = {
@@ -40,7 +40,7 @@ const ADAM_DECAY = [0.5, 0.9] as const;
 /** Recovers the smallest trigger for each target label; a job for worker threads. Reports `{ step, steps }`. */
 export async function job(input: ScreenInput, report: Report): Promise<Trigger[]> {
   const { network, targetLabels, steps, form: kind } = input;
-  if (kind === 'dense') return recoverDense(input, report);
+  if (isCovering(kind)) return recoverDense({ ...input, form: kind }, report);
   const weights = toDevice(input.weights);
   const random = randomSource(input.seed, `screen/${kind}/${targetLabels.join()}`);
   const { height, width, channels } = input.images;

@@ -1,6 +1,7 @@
 /** Plots of a report as SVG text, drawn by echarts on the server side; each has a table or sentence beside it that says the same. */
 import * as echarts from 'echarts';
 import type { Estimate } from '../../src/metrics.ts';
+import { isCovering } from '../recover/measure.ts';
 import type { LabelScreening } from '../scan.ts';
 import type { Moment } from '../unlearn/trade-off.ts';
 
@@ -9,6 +10,7 @@ const COLORS = {
   blend: '#4269d0',
   additive: '#ff725c',
   dense: '#8a5fbf',
+  smooth: '#c98500',
   before: '#c2410c',
   after: '#1d7a5f',
   grey: '#6b7280',
@@ -16,7 +18,7 @@ const COLORS = {
 const FONT = { fontFamily: 'system-ui, sans-serif', color: COLORS.grey };
 /** Wide gaps, because text is not measured here. */
 const LEGEND = { top: 0, itemGap: 60 };
-const FORMS = { blend: 'patch or blend', additive: 'additive', dense: 'dense' };
+const FORMS = { blend: 'patch or blend', additive: 'additive', dense: 'dense', smooth: 'smooth' };
 
 function draw(height: number, option: echarts.EChartsCoreOption): string {
   const chart = echarts.init(null, null, { renderer: 'svg', ssr: true, width: WIDTH, height });
@@ -33,15 +35,15 @@ const percentAxis = (name: string) =>
 /** The smallest trigger's norm of every label, a group of bars a label: a label that is far below the others stands out. */
 export const normsChart = (screenings: readonly LabelScreening[], labelNames: readonly string[]): string =>
   sizesChart(
-    screenings.filter(({ form }) => form !== 'dense'),
+    screenings.filter(({ form }) => !isCovering(form)),
     labelNames,
     'norm, pixels',
   );
 
-/** The amplitude of every label's faintest dense trigger. */
+/** The amplitude of every label's faintest trigger over the whole image, a group of bars a label. */
 export const amplitudesChart = (screenings: readonly LabelScreening[], labelNames: readonly string[]): string =>
   sizesChart(
-    screenings.filter(({ form }) => form === 'dense'),
+    screenings.filter(({ form }) => isCovering(form)),
     labelNames,
     'amplitude, share of the full range',
   );

@@ -6,7 +6,7 @@ import { job, type ScreenInput } from '../../offline/recover/screen.ts';
 import type { Network } from '../../src/network/network.ts';
 import type { HostTensor } from '../../src/network/safetensors.ts';
 import { triggerNorm } from '../../src/trigger/trigger.ts';
-import { normIn } from '../../offline/recover/measure.ts';
+import { normIn, type CoveringForm } from '../../offline/recover/measure.ts';
 
 beforeAll(openWasm);
 
@@ -98,6 +98,34 @@ test('dense recovery finds the amplitude at which a linear model yields, and ask
   }
   expect(triggers[0]!.pattern[PIXEL]).toBeGreaterThan(0.5);
   expect(triggers[1]!.pattern.filter((value) => value > 0.4).length).toBeGreaterThan(0.9 * AREA);
+});
+
+test('smooth recovery reaches what is smooth at the amplitude of dense recovery, and needs far more for fine detail', async () => {
+  const checkers = { kernel: (pixel: number) => 2 * ((pixel + Math.floor(pixel / SIDE)) % 2) - 0.9, bias: -AREA / 8 };
+  const model = linear([constant, checkers, wholeImage]);
+  const sizes = async (form: CoveringForm): Promise<number[]> =>
+    (await job({ ...model, images, form, targetLabels: [1, 2], steps: 80, seed: 1 }, () => {})).map((trigger) =>
+      normIn(form, trigger),
+    );
+  const [dense, smooth] = [await sizes('dense'), await sizes('smooth')];
+  expect(smooth[1]! / dense[1]!).toBeCloseTo(1, 1);
+  expect(smooth[0]! / dense[0]!).toBeGreaterThan(2);
+});
+
+test('a smooth trigger varies slowly along rows and columns, whatever the shape of the image', async () => {
+  const wide = { ...images, height: SIDE / 2, width: 2 * SIDE };
+  const { network, weights } = linear([constant, onePixel]);
+  const model = { network: { ...network, input: { height: SIDE / 2, width: 2 * SIDE, channels: 1 } }, weights };
+  const [trigger] = await job(
+    { ...model, images: wide, form: 'smooth', targetLabels: [1], steps: 40, seed: 1 },
+    () => {},
+  );
+  const at = (row: number, column: number): number => Math.atanh(trigger!.pattern[row * 2 * SIDE + column]!);
+  // Two points down and four across: straight lines between them.
+  for (let column = 0; column < 2 * SIDE; column++) {
+    expect(at(1, column)).toBeCloseTo((at(0, column) + at(2, column)) / 2, 1);
+  }
+  expect(trigger!.pattern).toHaveLength(AREA);
 });
 
 test('the same seed gives the same triggers, another seed others', async () => {

@@ -48,11 +48,12 @@ export type Planted = {
 
 type Planting = { poisonRate: number; epochs: number } & (
   | { kind: 'badnets'; patchSize: number }
-  | { kind: 'additive'; amplitude: number; share: number }
+  | { kind: 'additive'; amplitude: number; share: number; texture?: 'noise' | 'smooth' }
 );
 const PATCH: Planting = { kind: 'badnets', patchSize: 3, poisonRate: 0.1, epochs: 12 };
 /** Fainter than the textures, and harder to learn than a patch. */
 export const DENSE: Planting = { kind: 'additive', amplitude: 0.15, share: 1, poisonRate: 0.25, epochs: 25 };
+export const SMOOTH: Planting = { ...DENSE, texture: 'smooth', amplitude: 0.25 };
 
 /** Trains a small CNN on poisoned stripes for a few seconds on the current backend; the target label depends on the seed. */
 export async function plantBackdoor(seed: number, planting = PATCH): Promise<Planted> {

@@ -2,15 +2,15 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { openEngine, type Engine } from '../../offline/engine/engine.ts';
 import { evaluate, type Evaluation } from '../../offline/evaluate.ts';
 import type { Model } from '../../offline/model.ts';
-import { faintLabels, labelFaintness } from '../../offline/recover/faint.ts';
+import { faintLabels, isFaintIn } from '../../offline/recover/faint.ts';
 import { relativesOf } from '../../offline/recover/grow.ts';
-import type { Measured } from '../../offline/recover/measure.ts';
+import { isCovering, type Measured } from '../../offline/recover/measure.ts';
 import { confirmed } from '../../offline/recover/pool.ts';
 import { screenAll, searchLabels, splitClean, type Recovery } from '../../offline/recover/screening.ts';
 import { summarize, type LabelScreening } from '../../offline/scan.ts';
 import { job as unlearnLate } from '../../offline/unlearn/late.ts';
 import { stampPixels } from '../../src/trigger/trigger.ts';
-import { DENSE, plantBackdoor, type Planted } from '../support/planted.ts';
+import { DENSE, plantBackdoor, SMOOTH, type Planted } from '../support/planted.ts';
 
 const silent = (): void => {};
 
@@ -21,7 +21,13 @@ beforeAll(async () => {
   engine = opened.value;
 });
 
-describe.each([1, 2, 3])('a planted dense trigger (seed %i)', (seed) => {
+const ATTACKS = [
+  ['dense', DENSE],
+  ['smooth', SMOOTH],
+] as const;
+const CASES = ATTACKS.flatMap(([form, planting]) => [1, 2, 3].map((seed) => [form, seed, planting] as const));
+
+describe.each(CASES)('a planted %s trigger (seed %i)', (form, seed, planting) => {
   let planted: Planted;
   let recovery: Recovery;
   let screenings: LabelScreening[];
@@ -34,7 +40,7 @@ describe.each([1, 2, 3])('a planted dense trigger (seed %i)', (seed) => {
   };
 
   beforeAll(async () => {
-    planted = await plantBackdoor(seed, DENSE);
+    planted = await plantBackdoor(seed, planting);
     target = planted.trueTrigger.targetLabel;
     recovery = { ...planted.model, split: splitClean(planted.clean, seed), seed, engine };
     screenings = (await screenAll(recovery, silent)).map(summarize);
@@ -42,14 +48,14 @@ describe.each([1, 2, 3])('a planted dense trigger (seed %i)', (seed) => {
 
   test('makes its label the only faint one', () => {
     expect(planted.attackSuccessRate).toBeGreaterThan(0.9);
-    expect(faintLabels(screenings)).toEqual([target]);
-    for (const label of [0, 1, 2, 3]) {
-      if (label !== target) expect(labelFaintness(screenings, label)).toBeLessThan(1.65);
-    }
+    const faint = faintLabels(screenings);
+    expect(isFaintIn(faint, form, target)).toBe(true);
+    expect(new Set(faint.map(({ label }) => label))).toEqual(new Set([target]));
   });
 
-  test('is forgotten by a head that unlearns recovered dense triggers, stronger and fainter ones among them', async () => {
-    const found: Measured[] = confirmed(await searchLabels(recovery, [], [target], silent));
+  test('is forgotten by a head that unlearns recovered triggers over the whole image, stronger and fainter ones among them', async () => {
+    const searched = await searchLabels(recovery, [target], faintLabels(screenings), silent);
+    const found: Measured[] = confirmed(searched.filter((item) => isCovering(item.form)));
     expect(found.length).toBeGreaterThan(1);
     const pools = new Map([[target, found]]);
     const finding = { targetLabel: target, grade: 'backdoor' as const, advantage: null };
@@ -61,6 +67,7 @@ describe.each([1, 2, 3])('a planted dense trigger (seed %i)', (seed) => {
     const { weights } = await unlearnLate(job, silent);
     const { cleanAccuracy, attackSuccessRate } = await evaluated({ ...planted.model, weights });
     expect(attackSuccessRate!).toBeLessThan(0.08);
-    expect(cleanAccuracy).toBeGreaterThan(planted.cleanAccuracy - 0.03);
+    // One head behind one cut, chosen by nobody.
+    expect(cleanAccuracy).toBeGreaterThan(planted.cleanAccuracy - 0.06);
   });
 });

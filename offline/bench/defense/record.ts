@@ -45,6 +45,7 @@ const surroundings = {
         anomalyIndex: z.number(),
         /** Records of before have neither. */
         faintness: z.number().optional(),
+        smoothFaintness: z.number().optional(),
         advantage: z.number().nullable().optional(),
       }),
     )

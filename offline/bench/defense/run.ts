@@ -199,7 +199,9 @@ const recoveryOf = (scanned: Timed<Scanned> | undefined): Pick<BenchRecord, 'fin
   findings:
     scanned?.value.scan.findings.map(
       ({ targetLabel, grade, conviction, resemblance, transfer, anomalyIndex, faintness, advantage }) => {
-        return { targetLabel, grade, conviction, resemblance, transfer, anomalyIndex, faintness, advantage };
+        const { dense, smooth } = faintness;
+        const amplitudes = { faintness: dense, smoothFaintness: smooth };
+        return { targetLabel, grade, conviction, resemblance, transfer, anomalyIndex, ...amplitudes, advantage };
       },
     ) ?? null,
   recoverySeconds: scanned?.seconds ?? null,
