@@ -19,7 +19,8 @@ STARTS = {'blend': (2, 4), 'additive': (1, 1)}
 DENSE_STEPS, SHORT_STEPS, GROW_STEPS, KEPT, GROWTH = 80, 40, 60, 3, (2, 3, 4, 6, 8)
 LABELS_PER_JOB, PER_LABEL, MEASURED, DRAWS, BATCH, GROUPS, FOLDS, GROUP, TRIED = 5, 8, 256, 8, 64, 256, 5, 16, 16
 HEADS, TRIAL = 2, 512
-FORMS = (*STARTS, 'dense')
+FORMS = (*STARTS, 'dense', 'smooth')
+GRID, PIXELS_APART = 8, 3
 LAMBDA = {'blend': 0.02, 'additive': 0.05}
 DTYPES = {'F32': np.float32, 'U8': np.uint8, 'I32': np.int32, 'I64': np.int64}
 
@@ -193,15 +194,18 @@ class Run:
         state['best'] = torch.where(chosen[:, None], raw, state['best'])
         state['lambda'] = (state['lambda'] * torch.where(succeeds, 1.06, 1 / 1.06)).clamp(1e-5, 10)
 
-    def screen_dense(self, labels, steps):
-        """The faintest dense trigger of each label."""
-        raw = (0.3 * torch.randn(len(labels), size_of('additive', self.shape))).requires_grad_()
+    def screen_covering(self, kind, labels, steps):
+        """The faintest trigger over the whole image of each label; a smooth one has its values on a coarse grid."""
+        channels, *sides = self.shape
+        grid = [max(2, min(GRID, side // PIXELS_APART)) for side in sides] if kind == 'smooth' else sides
+        values = (0.3 * torch.randn(len(labels), channels, *grid)).requires_grad_()
+        spread = lambda: F.interpolate(values, sides, mode='bilinear', align_corners=True) if kind == 'smooth' else values
         amplitude, success, settled = torch.full((len(labels), 1), 0.25), torch.zeros(len(labels), 1), torch.zeros(len(labels), 1)
-        optimizer = torch.optim.Adam([raw], 0.2, betas=(0.5, 0.9))
+        optimizer = torch.optim.Adam([values], 0.2, betas=(0.5, 0.9))
         goal = torch.tensor(labels).repeat_interleave(PER_LABEL)
         for step in range(steps):
             images = torch.cat([self.draw(label, PER_LABEL) for label in labels])
-            pattern = (amplitude * torch.tanh(raw)).view(-1, *self.shape)
+            pattern = amplitude.view(-1, 1, 1, 1) * torch.tanh(spread())
             logits = self.network.logits(stamp(images, None, pattern))
             hits = (logits.argmax(1) == goal).float().view(-1, PER_LABEL).mean(1, keepdim=True)
             success = 0.8 * success + 0.2 * hits
@@ -210,7 +214,8 @@ class Run:
             optimizer.zero_grad()
             (F.cross_entropy(logits, goal, reduction='sum') / PER_LABEL).backward()
             optimizer.step()
-        return torch.atanh((1.25 * (settled / (steps - 2 * steps // 3)).exp() * torch.tanh(raw)).clamp(-0.98, 0.98)).detach()
+        reached = 1.25 * (settled / (steps - 2 * steps // 3)).exp() * torch.tanh(spread()).flatten(1)
+        return torch.atanh(reached.clamp(-0.98, 0.98)).detach()
 
     @torch.no_grad()
     def measure(self, found):
@@ -239,8 +244,8 @@ class Run:
         for kind, labels in labels_of.items():
             for first in range(0, len(labels), LABELS_PER_JOB):
                 chunk = labels[first : first + LABELS_PER_JOB]
-                if kind == 'dense':
-                    raw = self.screen_dense(chunk, steps or DENSE_STEPS)
+                if kind not in STARTS:
+                    raw = self.screen_covering(kind, chunk, steps or DENSE_STEPS)
                     found += [(kind, label, raw[row]) for row, label in enumerate(chunk)]
                     continue
                 starts = STARTS[kind][0]
@@ -520,7 +525,7 @@ def main():
     screened = run.timed('screen', run.screen_all)
     run.timed('strengthen', lambda: run.compare(screened))
     chosen = suspects(screened, network.labels)
-    found = run.timed('search', lambda: run.search(chosen))
+    found = run.timed('search', lambda: run.search(chosen[:1]))
     first = lambda label, kind: min((item for item in screened + found if item[:2] == (kind, label)), key=lambda item: item[3])
     strong = run.timed('strengthen', lambda: run.strengthen([first(label, kind) for label in chosen for kind in STARTS]))
     target = chosen[0]
