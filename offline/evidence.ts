@@ -24,7 +24,7 @@ export function tellEvidence(pool: readonly Measured[], weighed: Weighed): strin
     `${pool.length} recovered triggers work on held-back images, the smallest: ${smallest.slice(0, 2).join(', ')}.`,
     ...(advantage === null ? tellShares(weighed) : [tellAdvantage(advantage)]),
     `The label's smallest trigger lies ${weighed.anomalyIndex.toFixed(1)} spreads below the median of all labels.`,
-    `Triggers over the whole image reach the label at ${weighed.faintness.dense.toFixed(1)} times less amplitude than the median other label needs, smooth ones at ${weighed.faintness.smooth.toFixed(1)} times less.`,
+    `Triggers over the whole image reach the label at ${weighed.faintness.dense.toFixed(1)} times less amplitude than the median other label needs, smooth ones at ${weighed.faintness.smooth.toFixed(1)} times, warps at ${weighed.faintness.warp.toFixed(1)} times.`,
   ];
 }
 
@@ -39,6 +39,6 @@ function tellShares(weighed: Weighed): string[] {
     transfer === null
       ? 'A reference network trained on the clean images alone does not know the label.'
       : `It carries a reference network, trained on the clean images alone, ${percent(transfer)} of the way to the label (foreign up to ${percent(FOREIGN_TRANSFER)}).`,
-    `Its strength, what is left of the conviction, is ${strengthOf(weighed).toFixed(2)}. A backdoor has ${BACKDOOR_STRENGTH}; if it is foreign, ${FOREIGN_STRENGTH} will do from ${OUTLIER_INDEX} spread on, and any from ${FAR_OUTLIER_INDEX} spreads on; or it needs ${FAINT.dense} times less amplitude, or ${FAINT.smooth} times where triggers are smooth, unless the reference explains it.`,
+    `Its strength, what is left of the conviction, is ${strengthOf(weighed).toFixed(2)}. A backdoor has ${BACKDOOR_STRENGTH}; if it is foreign, ${FOREIGN_STRENGTH} will do from ${OUTLIER_INDEX} spread on, and any from ${FAR_OUTLIER_INDEX} spreads on; or it needs ${FAINT.dense} times less amplitude, ${FAINT.smooth} times where triggers are smooth or ${FAINT.warp} times as a warp, unless the reference explains it.`,
   ];
 }

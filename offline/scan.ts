@@ -122,7 +122,7 @@ async function surveyLabels(recovery: Recovery, progress: Progress): Promise<Sur
   // The screening leaves threads idle at its end, so the reference costs little beside it.
   const [screenings, reference] = await progress.stage(
     'screen',
-    `${all}, four forms; and train a reference`,
+    `${all}, five forms; and train a reference`,
     (report) => Promise.all([screenAll(recovery, report), trainReference(recovery)]),
   );
   const small = screenings.filter(({ form }) => !isCovering(form));
@@ -184,7 +184,7 @@ async function gradeSuspects(
   const indexOf = (label: number): number => Math.max(...small.map(({ labels }) => labels[label]!.anomalyIndex));
   const grades = advantages ? gradeByAdvantage(advantages) : gradeLabels(evidence, indexOf);
   // A network in which labels are told by their advantage is easily led astray by noise of its own, but not by what is smooth.
-  const telling = faint.filter(({ form }) => !advantages || form === 'smooth');
+  const telling = faint.filter(({ form }) => !advantages || form !== 'dense');
   const isFaintLabel = (targetLabel: number): boolean => telling.some(({ label }) => label === targetLabel);
   return [...pools].flatMap(([targetLabel, found]): Finding[] => {
     const weighed = {
@@ -228,8 +228,8 @@ async function strengthenPools(
   report: Report,
 ): Promise<Measured[]> {
   const { network, weights, split, seed, engine } = recovery;
-  // Strengthened pixel by pixel a smooth trigger would be smooth no more.
-  const starts = smallestOfForm(pools).filter(({ form }) => form !== 'smooth');
+  // Strengthened pixel by pixel a smooth trigger or a warp would be smooth no more.
+  const starts = smallestOfForm(pools).filter(({ form }) => form !== 'smooth' && form !== 'warp');
   const groups = [...Map.groupBy(starts, ({ form }) => form)];
   const jobs = groups.map(([, sameForm]): StrengthenInput => {
     const triggers = sameForm.map(({ trigger }) => trigger);

@@ -1,8 +1,8 @@
 /** The triggers that attacks plant, as data, and how each is stamped on 8-bit images [N,H,W,C]. */
 import { createHash } from 'node:crypto';
 import { stampPixels, type Trigger } from '../../src/trigger/trigger.ts';
+import { warpImage, type Flow } from '../../src/trigger/warp.ts';
 import { randomSource } from '../engine/random.ts';
-import { warpImage, type Flow } from './warp.ts';
 
 /** A square of pixels [S,S,C] in 0..1. */
 export type Patch = { size: number; channels: number; pattern: Float32Array };

@@ -1,9 +1,10 @@
 /** Which training images carry which trigger and what label they get. */
+import { warpImage } from '../../src/trigger/warp.ts';
 import type { Dataset } from '../data/dataset.ts';
 import { randomSource } from '../engine/random.ts';
 import { goalOf, targetLabels, type PlantedAttack } from './attack.ts';
 import { stampImages, type PlantedTrigger } from './planted-trigger.ts';
-import { shaken, warpImage } from './warp.ts';
+import { shaken } from './warp.ts';
 
 /** One image that is not as it was: it carries trigger number `trigger`, or only noise like it. */
 export type PoisonedImage = { index: number; trigger: number; label: number; noise: boolean };

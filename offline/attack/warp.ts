@@ -3,10 +3,9 @@
  * equal average size and enlarged bicubically. Differences: the size is given in pixels (the paper's s = 0.5 moves a pixel of a
  * 32 x 32 image by about a quarter of a pixel), and the images warped for noise are chosen once, not in every batch.
  */
+import type { Flow } from '../../src/trigger/warp.ts';
 import { randomSource } from '../engine/random.ts';
 
-/** Where each output pixel is read, relative to itself: [H,W,2] in pixels, down and right. */
-export type Flow = Float32Array;
 type Size = { height: number; width: number };
 
 /** A smooth flow for images [H,W]: `grid` x `grid` random shifts that move each axis by `strength` pixels on average, enlarged. */
@@ -23,25 +22,6 @@ export function smoothFlow(size: Size, grid: number, strength: number, seed: num
 export function shaken(flow: Flow, seed: number, purpose: string): Flow {
   const noise = randomSource(seed, purpose).uniform(flow.length);
   return flow.map((value, index) => value + noise[index]! - 0.5);
-}
-
-/** Reads every pixel of an image [H,W,C] in 0..255 where the flow points, bilinearly; places outside are moved to the border. */
-export function warpImage(image: Uint8Array, { height, width }: Size, flow: Flow): Uint8Array {
-  const channels = image.length / (height * width);
-  const warped = new Uint8Array(image.length);
-  for (let position = 0; position < height * width; position++) {
-    const y = within(Math.floor(position / width) + flow[2 * position]!, height - 1);
-    const x = within((position % width) + flow[2 * position + 1]!, width - 1);
-    const [top, left] = [Math.floor(y), Math.floor(x)];
-    const [bottom, right] = [Math.min(top + 1, height - 1), Math.min(left + 1, width - 1)];
-    for (let channel = 0; channel < channels; channel++) {
-      const at = (row: number, column: number): number => image[(row * width + column) * channels + channel]!;
-      const upper = at(top, left) + (x - left) * (at(top, right) - at(top, left));
-      const lower = at(bottom, left) + (x - left) * (at(bottom, right) - at(bottom, left));
-      warped[position * channels + channel] = Math.round(upper + (y - top) * (lower - upper));
-    }
-  }
-  return warped;
 }
 
 const within = (value: number, last: number): number => Math.min(last, Math.max(0, value));

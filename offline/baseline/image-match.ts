@@ -21,10 +21,11 @@ export async function matchImages({ pools }: DetectorInput): Promise<Fitted> {
 
 /**
  * The correlation -1..1 of one image's values [H,W,C] with a trigger's pattern, each pixel weighted by the mask (an additive trigger's
- * by the size of its pattern); 0 where either is flat.
+ * by the size of its pattern); 0 where either is flat, and of a warp, which has no pattern that an image could resemble.
  */
 export function correlation(pixels: ArrayLike<number>, trigger: Trigger): number {
   const { pattern, channels } = trigger;
+  if (trigger.kind === 'warp') return 0;
   const weightOf = (index: number): number =>
     trigger.kind === 'blend' ? trigger.mask[Math.floor(index / channels)]! : Math.abs(pattern[index]!);
   let total = 0;

@@ -60,8 +60,8 @@ export async function labelAdvantages(
       indices.set(label, [...(indices.get(label) ?? []), convictionIndex(convictions, position)]);
     });
   }
-  // What smooth triggers say of patches and of noise is nothing, and of smooth attacks enough by itself (faint.ts).
-  const telling = screenings.filter(({ form }) => form !== 'smooth');
+  // What smooth triggers and warps say of patches and of noise is nothing, and of attacks of their own kind enough by itself (faint.ts).
+  const telling = screenings.filter(({ form }) => form !== 'smooth' && form !== 'warp');
   return new Map(
     [...indices].map(([label, convincing]) => {
       return [label, mean([...convincing, ...telling.map(({ labels }) => labels[label]!.anomalyIndex)])];

@@ -13,7 +13,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { forward, toDevice } from '../../src/network/forward.ts';
 import { IMAGES } from '../../src/network/network.ts';
-import type { Trigger } from '../../src/trigger/trigger.ts';
+import { patternDepth, type Trigger } from '../../src/trigger/trigger.ts';
 import { imageBatch, indicesWithout } from '../batch.ts';
 import type { Dataset } from '../data/dataset.ts';
 import { randomSource } from '../engine/random.ts';
@@ -26,15 +26,21 @@ const IMAGES_PER_LABEL = 8;
 /** Where the success rate is steep the amplitude is told best; the trigger that is returned is a quarter stronger, so that it works on nearly all. */
 const WANTED_SUCCESS = 0.75;
 const BEYOND = 1.25;
-/** From a quarter of the full range, which is enough for any label, the amplitude falls tenfold within 50 steps. */
-const AMPLITUDE = { start: 0.25, factor: 1.05, least: 1e-3, most: 1 };
+/**
+ * From a quarter of the full range, which is enough for any label, the amplitude falls tenfold within 50 steps. A warp of a pixel is enough for none by nature;
+ * what needs more than the most counts as if it needed that.
+ */
+const AMPLITUDE = { additive: { start: 0.25, most: 1 }, warp: { start: 0.5, most: 0.78 } };
+const FACTOR = 1.05;
+const LEAST = 1e-3;
 const MEMORY = 0.8;
 /** The share of the steps at the end whose mean amplitude counts: one moment's is as uncertain as a batch of a few images. */
 const SETTLED_SHARE = 1 / 3;
 const LEARNING_RATE = 0.2;
 const ADAM_DECAY = [0.5, 0.9] as const;
 /** Points of a smooth trigger along a side of the image. Fewer tell smooth attacks even better, but natural triggers of a ResNet-8 get as faint as 1.9 times then. */
-const GRID = { most: 8, pixelsApart: 3 };
+const POINTS = { smooth: 8, warp: 4 };
+const PIXELS_APART = 3;
 
 /** Recovers the faintest trigger over the whole image for each target label; reports `{ step, steps }`. */
 export async function recoverDense(input: ScreenInput & { form: CoveringForm }, report: Report): Promise<Trigger[]> {
@@ -42,16 +48,18 @@ export async function recoverDense(input: ScreenInput & { form: CoveringForm }, 
   const weights = toDevice(input.weights);
   const random = randomSource(input.seed, `screen/${input.form}/${targetLabels.join()}`);
   const { height, width, channels } = input.images;
-  const form: Form = { kind: 'additive', height, width, channels };
-  const count = targetLabels.length;
-  const grid = input.form === 'smooth' ? interpolation(input.images) : null;
-  const size = (grid ? grid.shape[0] : height * width) * channels;
-  const start = random.normal(count * size).map((value) => 0.3 * value);
-  const values = tf.variable(tf.tensor2d(start, [count, size]));
-  const toRaw = (): tf.Tensor2D => (grid ? interpolated(values, grid, channels) : values);
+  const kind = input.form === 'warp' ? 'warp' : 'additive';
+  const form: Form = { kind, height, width, channels };
+  const [count, depth] = [targetLabels.length, patternDepth(form)];
+  const grid = input.form === 'dense' ? null : interpolation(input.images, POINTS[input.form]);
+  const { start, most } = AMPLITUDE[kind];
+  const size = (grid ? grid.shape[0] : height * width) * depth;
+  const drawn = random.normal(count * size).map((value) => 0.3 * value);
+  const values = tf.variable(tf.tensor2d(drawn, [count, size]));
+  const toRaw = (): tf.Tensor2D => (grid ? interpolated(values, grid, depth) : values);
   const optimizer = tf.train.adam(LEARNING_RATE, ...ADAM_DECAY);
   const state: State = {
-    amplitude: tf.variable(tf.fill([count, 1], AMPLITUDE.start)),
+    amplitude: tf.variable(tf.fill([count, 1], start)),
     success: tf.variable(tf.zeros([count, 1])),
     settled: tf.variable(tf.zeros([count, 1])),
   };
@@ -70,13 +78,13 @@ export async function recoverDense(input: ScreenInput & { form: CoveringForm }, 
       const { grads } = tf.variableGrads(() => {
         const { pattern } = toParts(toRaw(), form);
         const bounded = tf.mul(tf.reshape(state.amplitude, [count, 1, 1, 1]), pattern);
-        const stamped = stampParts(images, { pattern: bounded as tf.Tensor4D });
+        const stamped = stampParts(images, { kind, pattern: bounded as tf.Tensor4D });
         const [logits] = forward(network, weights, new Map([[IMAGES, stamped]]), [network.output]);
         const right = tf.cast(tf.equal(tf.argMax(logits!, 1), tf.tensor1d(goal, 'int32')), 'float32');
         hits = tf.keep(tf.mean(tf.reshape(right, [count, IMAGES_PER_LABEL]), 1, true));
         return tf.neg(tf.div(tf.sum(tf.mul(tf.logSoftmax(logits as tf.Tensor2D), targets)), IMAGES_PER_LABEL));
       }, [values]);
-      steer(state, hits!, step >= firstSettled);
+      steer(state, hits!, most, step >= firstSettled);
       optimizer.applyGradients(Object.entries(grads).map(([name, tensor]) => ({ name, tensor })));
       tf.dispose(hits!);
     });
@@ -96,8 +104,8 @@ export async function recoverDense(input: ScreenInput & { form: CoveringForm }, 
 }
 
 /** What each point [P] of the grid gives to each pixel [H*W], bilinear, with the outermost points on the edges of the image. */
-function interpolation({ height, width }: Pick<Dataset, 'height' | 'width'>): tf.Tensor2D {
-  const [rows, columns] = [pointsAlong(height), pointsAlong(width)];
+function interpolation({ height, width }: Pick<Dataset, 'height' | 'width'>, most: number): tf.Tensor2D {
+  const [rows, columns] = [pointsAlong(height, most), pointsAlong(width, most)];
   const share = (pixel: number, length: number, point: number, points: number): number =>
     Math.max(0, 1 - Math.abs((pixel * (points - 1)) / Math.max(1, length - 1) - point));
   const shares = Float32Array.from({ length: rows * columns * height * width }, (_, index) => {
@@ -109,26 +117,27 @@ function interpolation({ height, width }: Pick<Dataset, 'height' | 'width'>): tf
 }
 
 /** Points along a side of `length` pixels: few enough that what lies between them is smooth. */
-const pointsAlong = (length: number): number => Math.max(2, Math.min(GRID.most, Math.floor(length / GRID.pixelsApart)));
+const pointsAlong = (length: number, most: number): number =>
+  Math.max(2, Math.min(most, Math.floor(length / PIXELS_APART)));
 
-/** Raw triggers [N,H*W*C] from their values [N,P*C] at the points of a grid. */
-function interpolated(values: tf.Tensor2D, grid: tf.Tensor2D, channels: number): tf.Tensor2D {
+/** Raw triggers [N,H*W*D] from their values [N,P*D] at the points of a grid. */
+function interpolated(values: tf.Tensor2D, grid: tf.Tensor2D, depth: number): tf.Tensor2D {
   const [count, [points, pixels]] = [values.shape[0], grid.shape];
-  const planes = tf.transpose(tf.reshape(values, [count, points, channels]), [0, 2, 1]);
-  const grown = tf.matMul(tf.reshape(planes, [count * channels, points]), grid);
-  return tf.reshape(tf.transpose(tf.reshape(grown, [count, channels, pixels]), [0, 2, 1]), [count, pixels * channels]);
+  const planes = tf.transpose(tf.reshape(values, [count, points, depth]), [0, 2, 1]);
+  const grown = tf.matMul(tf.reshape(planes, [count * depth, points]), grid);
+  return tf.reshape(tf.transpose(tf.reshape(grown, [count, depth, pixels]), [0, 2, 1]), [count, pixels * depth]);
 }
 
 type State = Record<'amplitude' | 'success' | 'settled', tf.Variable>;
 
 /** Moves the amplitudes, and sums their logarithms once they have settled. */
-function steer({ amplitude, success, settled }: State, hits: tf.Tensor, isSettled: boolean): void {
+function steer({ amplitude, success, settled }: State, hits: tf.Tensor, most: number, isSettled: boolean): void {
   success.assign(tf.add(tf.mul(success, MEMORY), tf.mul(hits, 1 - MEMORY)));
   const factor = tf.where(
     tf.greaterEqual(success, WANTED_SUCCESS),
-    tf.fill(amplitude.shape, 1 / AMPLITUDE.factor),
-    tf.fill(amplitude.shape, AMPLITUDE.factor),
+    tf.fill(amplitude.shape, 1 / FACTOR),
+    tf.fill(amplitude.shape, FACTOR),
   );
-  amplitude.assign(tf.clipByValue(tf.mul(amplitude, factor), AMPLITUDE.least, AMPLITUDE.most));
+  amplitude.assign(tf.clipByValue(tf.mul(amplitude, factor), LEAST, most));
   if (isSettled) settled.assign(tf.add(settled, tf.log(amplitude)));
 }

@@ -8,7 +8,7 @@ import { COVERING_FORMS, type CoveringForm, type TriggerForm } from './measure.t
  * project's own the faintest label of each reaches at most 1.3 with dense triggers, on a clean CIFAR-10 VGG 1.5; planted ones reach 2.3 to 4.1, a warp 1.8.
  * With smooth triggers clean models reach at most 1.7, and attacks of few pixels no more; planted ones that are smooth reach 3.1 to 23, a warp 3.0.
  */
-export const FAINT: Readonly<Record<CoveringForm, number>> = { dense: 1.65, smooth: 2.2 };
+export const FAINT: Readonly<Record<CoveringForm, number>> = { dense: 1.65, smooth: 2.2, warp: 1.5 };
 const OUTLIER_INDEX = 2;
 /** What is usual among fewer labels cannot be told. */
 const FEWEST_OTHERS = 3;
@@ -42,7 +42,7 @@ export function labelFaintness(screenings: readonly Sizes[], label: number): Rec
     const amplitudes = amplitudesOf(screenings, form);
     return faintness(amplitudes[label]!, withoutLabel(amplitudes, label));
   };
-  return { dense: inForm('dense'), smooth: inForm('smooth') };
+  return { dense: inForm('dense'), smooth: inForm('smooth'), warp: inForm('warp') };
 }
 
 /** The labels that are faint in some form, the faintest of each form first; none in a network of fewer than four labels. */

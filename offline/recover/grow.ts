@@ -9,6 +9,7 @@
  * smallest trigger. A dense trigger needs no such search: it covers the image already, and its relatives are the same pattern at other amplitudes.
  */
 import type { Trigger } from '../../src/trigger/trigger.ts';
+import { PLANTED_ADVANTAGE } from '../grade.ts';
 import { runReportedJobs } from '../jobs.ts';
 import { upperMedian } from '../median.ts';
 import { randomSource, type RandomSource } from '../engine/random.ts';
@@ -34,8 +35,8 @@ const COVERING = [1, 1.25, 1.5, 1.75, 2];
 /** Of a trigger that works anywhere: a patch is as good in its own size, and each copy has another place. */
 const ANYWHERE = { growth: [1, 2, 3], starts: 4, copies: 128 };
 /** Times its amplitude, which is larger for a smooth trigger to begin with, and times the median amplitude of the other labels. */
-const FAINT_GROWTH = { dense: [1.5, 2.25], smooth: [1.5] };
-const LARGEST_FAINT = 0.6;
+const FAINT_GROWTH = { dense: [1.5, 2.25], smooth: [1.5], warp: [1.5, 2.25, 3] };
+const LARGEST_FAINT = { dense: 0.6, smooth: 0.6, warp: 1.5 };
 /**
  * Times its amplitude: a dense trigger that is too faint to work on most images shows where it begins to. Not in a network where labels are told by their
  * advantage: it is as easily led astray by noise of its own, and images of the label pay for that (4 points of recall in two victims on CIFAR-10).
@@ -84,19 +85,23 @@ export async function relativesOf(
       return { targetLabel, items, limits: items.some((item) => isSmall(item, PATCH, natural)) ? PATCH : SPREAD };
     });
   const spread = growing.flatMap(({ targetLabel, limits }) => (limits === SPREAD ? targetLabel : []));
+  // Of a label that was told by its amplitude alone nothing is known but that.
+  const bent = [...pools.values()].filter(
+    (pool) => pool.every(coversImage) && told.get(pool[0]!.trigger.targetLabel)!.advantage !== null,
+  );
   const covering = screened
     .filter(({ targetLabel }) => spread.includes(targetLabel))
     .flatMap((trigger) => COVERING.map((factor) => scaled(trigger, factor)));
   const faint = [...pools.values()].flatMap((pool) => pool.filter(coversImage));
   const stronger = faint.flatMap(({ form, trigger, norm }) =>
     FAINT_GROWTH[form]
-      .filter((factor) => factor * norm <= LARGEST_FAINT * natural(form))
+      .filter((factor) => factor * norm <= LARGEST_FAINT[form] * natural(form))
       .map((factor) => scaled(trigger, factor)),
   );
   const { larger, copies } = await growSmall(recovery, growing, natural, report);
   const grown = [...larger, ...covering, ...copies, ...stronger];
   const faded = faint.filter(({ trigger }) => !hasAdvantage(trigger)).map(({ trigger }) => scaled(trigger, FADED));
-  const extent = copies.length ? 'anywhere' : spread.length ? 'whole image' : 'one place';
+  const extent = copies.length ? 'anywhere' : spread.length || bent.length ? 'whole image' : 'one place';
   return { grown, faded, extent };
 }
 
@@ -117,7 +122,8 @@ const coversImage = (item: Measured): item is Measured & { form: CoveringForm } 
 const isSmall = ({ form, norm }: Measured, { small }: Growing['limits'], natural: Natural): boolean =>
   norm <= small * natural(form);
 
-const isToldByAdvantage = ({ grade, advantage }: Told): boolean => grade === 'backdoor' && advantage !== null;
+const isToldByAdvantage = ({ grade, advantage }: Told): boolean =>
+  grade === 'backdoor' && advantage !== null && advantage >= PLANTED_ADVANTAGE;
 
 const scaled = (trigger: Trigger, factor: number): Trigger => {
   return { ...trigger, pattern: trigger.pattern.map((value) => factor * value) };

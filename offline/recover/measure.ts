@@ -3,18 +3,20 @@ import { attackSuccessRate } from '../../src/metrics.ts';
 import { toDevice } from '../../src/network/forward.ts';
 import type { Network } from '../../src/network/network.ts';
 import type { HostWeights } from '../../src/network/safetensors.ts';
-import { triggerNorm, type Trigger, type TriggerKind } from '../../src/trigger/trigger.ts';
+import { amplitudeOf, triggerNorm, type Trigger, type TriggerKind } from '../../src/trigger/trigger.ts';
 import { everyIndex, spread } from '../batch.ts';
 import { selectImages, type Dataset } from '../data/dataset.ts';
 import type { Engine } from '../engine/engine.ts';
 import { runJobs } from '../engine/pool.ts';
 import { predict } from '../predict.ts';
 
-/** How a trigger is looked for: a mask with a pattern, or an addition, of small L1 norm; or an addition that is faint but covers the image, any or a smooth one. */
-export type TriggerForm = TriggerKind | CoveringForm;
+/** How a trigger is looked for: a mask with a pattern, or an addition, of small L1 norm; or one that is faint but covers the image: any addition, a smooth one, or a warp. */
+export type TriggerForm = SmallForm | CoveringForm;
+/** The forms whose triggers are told by their L1 norm. */
+export type SmallForm = Exclude<TriggerKind, 'warp'>;
 
 /** The forms whose triggers cover the image, and are told by their amplitude and not by their L1 norm. */
-export const COVERING_FORMS = ['dense', 'smooth'] as const;
+export const COVERING_FORMS = ['dense', 'smooth', 'warp'] as const;
 export type CoveringForm = (typeof COVERING_FORMS)[number];
 export const isCovering = (form: TriggerForm): form is CoveringForm =>
   COVERING_FORMS.some((covering) => covering === form);
@@ -37,15 +39,16 @@ const MOST_IMAGES = 256;
 export const measuringImages = (heldBack: Dataset): Dataset =>
   selectImages(heldBack, spread(heldBack.count, MOST_IMAGES));
 
-/** The size that is small if a trigger of this form is: `triggerNorm`, or for one that covers the image its amplitude (l-infinity norm) in 0..1. */
+/** The size that is small if a trigger of this form is: `triggerNorm`, or for one that covers the image its amplitude (l-infinity norm) in 0..1, of a warp in pixels. */
 export function normIn(form: TriggerForm, trigger: Trigger): number {
-  if (!isCovering(form)) return triggerNorm(trigger);
-  return trigger.pattern.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  return isCovering(form) ? amplitudeOf(trigger) : triggerNorm(trigger);
 }
 
 /** The norm of a trigger in its form, for people. */
-export const tellNorm = (form: TriggerForm, norm: number): string =>
-  isCovering(form) ? `amplitude ${norm.toFixed(3)}` : `norm ${norm.toFixed(1)}`;
+export function tellNorm(form: TriggerForm, norm: number): string {
+  if (form === 'warp') return `at most ${norm.toFixed(2)} pixels`;
+  return isCovering(form) ? `amplitude ${norm.toFixed(3)}` : `norm ${norm.toFixed(1)}`;
+}
 
 /** The norm of each trigger and its success rate on some of the images, those of its target label left out. */
 export async function measureTriggers(

@@ -4,7 +4,7 @@
  * too. One that was planted at a fixed place works within a few pixels of it, or, in a network that averages over places, only where its strides fall as
  * they did there.
  */
-import { triggerNorm, type Trigger } from '../../src/trigger/trigger.ts';
+import { patternDepth, triggerNorm, type Trigger } from '../../src/trigger/trigger.ts';
 import type { RandomSource } from '../engine/random.ts';
 import { mean } from '../mean.ts';
 import { labelHitRates } from './measure.ts';
@@ -39,7 +39,7 @@ const MOST_DRAWS = 200;
 
 /** A trigger moved by some pixels; what leaves the image is lost, and nothing comes in. */
 export function movedBy(trigger: Trigger, down: number, right: number): Trigger {
-  const { height, width, channels, pattern } = trigger;
+  const { height, width, pattern } = trigger;
   const move = (values: Float32Array, depth: number): Float32Array => {
     const moved = new Float32Array(values.length);
     for (let row = Math.max(0, down); row < Math.min(height, height + down); row++) {
@@ -50,18 +50,20 @@ export function movedBy(trigger: Trigger, down: number, right: number): Trigger 
     }
     return moved;
   };
-  if (trigger.kind === 'additive') return { ...trigger, pattern: move(pattern, channels) };
-  return { ...trigger, mask: move(trigger.mask, 1), pattern: move(pattern, channels) };
+  const moved = move(pattern, patternDepth(trigger));
+  if (trigger.kind !== 'blend') return { ...trigger, pattern: moved };
+  return { ...trigger, mask: move(trigger.mask, 1), pattern: moved };
 }
 
 /** A trigger within the window that holds most of it, and nothing elsewhere. */
 export function coreOf(trigger: Trigger): Trigger {
-  const { height, width, channels, pattern } = trigger;
+  const { height, width, pattern } = trigger;
+  const depth = patternDepth(trigger);
   const [rows, columns] = [Math.ceil(CORE * height), Math.ceil(CORE * width)];
   const weightOf = (pixel: number): number =>
     trigger.kind === 'blend'
       ? trigger.mask[pixel]!
-      : pattern.subarray(pixel * channels, (pixel + 1) * channels).reduce((sum, value) => sum + Math.abs(value), 0);
+      : pattern.subarray(pixel * depth, (pixel + 1) * depth).reduce((sum, value) => sum + Math.abs(value), 0);
   let best = { top: 0, left: 0, weight: -1 };
   for (let top = 0; top <= height - rows; top++) {
     for (let left = 0; left <= width - columns; left++) {
@@ -76,10 +78,11 @@ export function coreOf(trigger: Trigger): Trigger {
     const [row, column] = [Math.floor(pixel / width) - best.top, (pixel % width) - best.left];
     return row >= 0 && row < rows && column >= 0 && column < columns;
   };
-  const keep = (values: Float32Array, depth: number): Float32Array =>
-    values.map((value, index) => (isWithin(Math.floor(index / depth)) ? value : 0));
-  if (trigger.kind === 'additive') return { ...trigger, pattern: keep(pattern, channels) };
-  return { ...trigger, mask: keep(trigger.mask, 1), pattern: keep(pattern, channels) };
+  const keep = (values: Float32Array, deep: number): Float32Array =>
+    values.map((value, index) => (isWithin(Math.floor(index / deep)) ? value : 0));
+  const kept = keep(pattern, depth);
+  if (trigger.kind !== 'blend') return { ...trigger, pattern: kept };
+  return { ...trigger, mask: keep(trigger.mask, 1), pattern: kept };
 }
 
 /** Copies of a trigger at random places that keep nearly all of it, moved by at least a share of a side; fewer than `count` where it hardly fits elsewhere. */

@@ -14,22 +14,22 @@ import { isCovering, measureTriggers, type Measured, type TriggerForm } from './
 import type { ScreenInput } from './screen.ts';
 
 const HELD_BACK_SHARE = 0.3;
-const SCREEN_STEPS = { blend: 120, additive: 120, dense: 80, smooth: 80 };
-const SEARCH_STEPS = { blend: 150, additive: 150, dense: 80, smooth: 80 };
+const SCREEN_STEPS = { blend: 120, additive: 120, dense: 80, smooth: 80, warp: 60 };
+const SEARCH_STEPS = { blend: 150, additive: 150, dense: 80, smooth: 80, warp: 60 };
 /** With more labels than `above`, the `kept` ones with the smallest triggers after a short round are followed on in each form. */
 type Elimination = { above: number; kept: number };
 export const FIRST: Elimination = { above: 20, kept: 10 };
 /** When a purified model is screened again, only the unlearned labels and the smallest triggers of all matter, not what is usual. */
 const AGAIN: Elimination = { above: 6, kept: 3 };
-const SHORT_STEPS = { blend: 40, additive: 40, dense: 40, smooth: 40 };
+const SHORT_STEPS = { blend: 40, additive: 40, dense: 40, smooth: 40, warp: 40 };
 /** A trigger that works less often after a short round counts as larger than all that do. */
 const SHORT_HIT_RATE = 0.5;
 /** A fixed size, so that a seed gives the same triggers whatever the number of threads. */
 export const LABELS_PER_JOB = 5;
-const FORMS: readonly TriggerForm[] = ['blend', 'additive', 'dense', 'smooth'];
+const FORMS: readonly TriggerForm[] = ['blend', 'additive', 'dense', 'smooth', 'warp'];
 /** Starting points a label: a small patch is one of several local optima of the mask, the others have few. */
-const SCREEN_STARTS = { blend: 2, additive: 1, dense: 1, smooth: 1 };
-const SEARCH_STARTS = { blend: 4, additive: 1, dense: 4, smooth: 4 };
+const SCREEN_STARTS = { blend: 2, additive: 1, dense: 1, smooth: 1, warp: 1 };
+const SEARCH_STARTS = { blend: 4, additive: 1, dense: 4, smooth: 4, warp: 4 };
 /**
  * How many spreads below the median a label's norm must lie to be remarkable. A scan looks into the smallest of each form all the
  * same, but it is a finding only if it convinces like a backdoor.

@@ -49,7 +49,7 @@ export async function job(input: StrengthenInput, report: Report): Promise<Trigg
   const others = triggers.map(({ targetLabel }) => indicesWithout(images, targetLabel));
   const labels = triggers.flatMap(({ targetLabel }) => Array.from({ length: IMAGES_PER_TRIGGER }, () => targetLabel));
   const goal = tf.oneHot(tf.tensor1d(labels, 'int32'), network.labelNames.length);
-  const optimizer = tf.train.adam(LEARNING_RATE[form.kind], 0.5, 0.9);
+  const optimizer = tf.train.adam(form.kind === 'blend' ? LEARNING_RATE.blend : LEARNING_RATE.additive, 0.5, 0.9);
   for (let step = 0; step < steps; step++) {
     tf.tidy(() => {
       const chosen = others.flatMap((indices) =>

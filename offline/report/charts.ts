@@ -11,6 +11,7 @@ const COLORS = {
   additive: '#ff725c',
   dense: '#8a5fbf',
   smooth: '#c98500',
+  warp: '#3d8b8b',
   before: '#c2410c',
   after: '#1d7a5f',
   grey: '#6b7280',
@@ -18,7 +19,7 @@ const COLORS = {
 const FONT = { fontFamily: 'system-ui, sans-serif', color: COLORS.grey };
 /** Wide gaps, because text is not measured here. */
 const LEGEND = { top: 0, itemGap: 60 };
-const FORMS = { blend: 'patch or blend', additive: 'additive', dense: 'dense', smooth: 'smooth' };
+const FORMS = { blend: 'patch or blend', additive: 'additive', dense: 'dense', smooth: 'smooth', warp: 'warp' };
 
 function draw(height: number, option: echarts.EChartsCoreOption): string {
   const chart = echarts.init(null, null, { renderer: 'svg', ssr: true, width: WIDTH, height });
@@ -40,12 +41,20 @@ export const normsChart = (screenings: readonly LabelScreening[], labelNames: re
     'norm, pixels',
   );
 
-/** The amplitude of every label's faintest trigger over the whole image, a group of bars a label. */
+/** The amplitude of every label's faintest addition to the whole image, a group of bars a label. */
 export const amplitudesChart = (screenings: readonly LabelScreening[], labelNames: readonly string[]): string =>
   sizesChart(
-    screenings.filter(({ form }) => isCovering(form)),
+    screenings.filter(({ form }) => isCovering(form) && form !== 'warp'),
     labelNames,
     'amplitude, share of the full range',
+  );
+
+/** How far the faintest warp of every label moves pixels. */
+export const warpsChart = (screenings: readonly LabelScreening[], labelNames: readonly string[]): string =>
+  sizesChart(
+    screenings.filter(({ form }) => form === 'warp'),
+    labelNames,
+    'largest shift, pixels',
   );
 
 function sizesChart(screenings: readonly LabelScreening[], labelNames: readonly string[], unit: string): string {

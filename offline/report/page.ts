@@ -7,7 +7,7 @@ import type { Trigger } from '../../src/trigger/trigger.ts';
 import type { Purified } from '../purify.ts';
 import { tellNorm } from '../recover/measure.ts';
 import { isBackdoor, type Finding } from '../scan.ts';
-import { amplitudesChart, normsChart, ratesChart, tradeOffChart } from './charts.ts';
+import { amplitudesChart, normsChart, ratesChart, tradeOffChart, warpsChart } from './charts.ts';
 import { triggerPicture } from '../../src/trigger/picture.ts';
 import { smallestRows } from './purified.ts';
 import { gravestFirst } from './scanned.ts';
@@ -60,6 +60,7 @@ export async function reportPage(reported: Reported): Promise<string> {
             </p>
             <figure>${raw(normsChart(screenings, labelNames))}</figure>
             <figure>${raw(amplitudesChart(screenings, labelNames))}</figure>
+            <figure>${raw(warpsChart(screenings, labelNames))}</figure>
           </section>
           <section>
             <h2>What this run could not rule out</h2>

@@ -8,7 +8,7 @@ import { nodeShapes, type Network, type Shape } from '../network/network.ts';
 import { encodeSafetensors, type HostTensor } from '../network/safetensors.ts';
 import { failure, success, type Result } from '../result.ts';
 import { fingerprintSchema, type Fingerprint } from '../trigger/fingerprint.ts';
-import type { Trigger } from '../trigger/trigger.ts';
+import { patternDepth, type Trigger } from '../trigger/trigger.ts';
 import { decodeJson, encodeText } from './encoding.ts';
 import { readTensors } from './tensors.ts';
 
@@ -51,11 +51,11 @@ export function encodeGuard(guard: Guard): Map<string, Uint8Array> {
   const tensors = new Map<string, HostTensor>([[CALIBRATION, f32([calibration.length], calibration)]]);
   triggers.forEach((trigger, column) => {
     const { id } = fingerprint.triggers[column]!;
-    const { height, width, channels, pattern } = trigger;
+    const { height, width, pattern } = trigger;
     const weights = Float32Array.from({ length: features }, (_, feature) => probeWeights[feature * count + column]!);
     tensors.set(`${id}/probe/weights`, f32([features], weights));
     tensors.set(`${id}/probe/bias`, f32([1], probeBias.slice(column, column + 1)));
-    tensors.set(`${id}/pattern`, f32([height, width, channels], pattern));
+    tensors.set(`${id}/pattern`, f32([height, width, patternDepth(trigger)], pattern));
     if (trigger.kind === 'blend') tensors.set(`${id}/mask`, f32([height, width, 1], trigger.mask));
   });
   return new Map([
@@ -115,7 +115,7 @@ function tensorShapes(fingerprint: Fingerprint, network: Network, features: numb
   for (const { id, kind } of fingerprint.triggers) {
     shapes.set(`${id}/probe/weights`, [features]);
     shapes.set(`${id}/probe/bias`, [1]);
-    shapes.set(`${id}/pattern`, [height, width, channels]);
+    shapes.set(`${id}/pattern`, [height, width, patternDepth({ kind, channels })]);
     if (kind === 'blend') shapes.set(`${id}/mask`, [height, width, 1]);
   }
   return shapes;

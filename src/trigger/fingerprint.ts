@@ -21,7 +21,7 @@ export const fingerprintSchema = z.strictObject({
     .array(
       z.strictObject({
         id: z.string().regex(/^[a-z0-9-]{1,64}$/),
-        kind: z.enum(['blend', 'additive']),
+        kind: z.enum(['blend', 'additive', 'warp']),
         targetLabel: z.int().min(0),
         /** Success rate of the recovered trigger on held-back clean images, before and after unlearning. */
         victimHitRate: rate,

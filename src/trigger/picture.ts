@@ -1,6 +1,7 @@
 /** Recovered triggers as pictures, for people to look at. */
 import type { Image } from '../image.ts';
-import type { Trigger } from './trigger.ts';
+import { patternDepth, type Trigger } from './trigger.ts';
+import { warpImage } from './warp.ts';
 
 const LEAST_SIDE_PIXELS = 224;
 /** What the heat map is drawn in: orange, which people who see red and green alike tell from grey. */
@@ -21,9 +22,19 @@ function enlarge({ height, width, channels, data }: Image): Image {
   return { height: rows, width: columns, channels, data: enlarged };
 }
 
-/** A trigger stamped on mid-grey [H,W,C], enlarged to at least 224 pixels a side: grey is where it changes nothing. */
+/** Lines of a grid, so many pixels apart, on which a warp shows. */
+const GRID_PIXELS = 4;
+
+/** A trigger stamped on mid-grey [H,W,C], enlarged to at least 224 pixels a side: grey is where it changes nothing. A warp is stamped on a grid of lines. */
 export function triggerPicture(trigger: Trigger): Image {
   const { height, width, channels, pattern } = trigger;
+  if (trigger.kind === 'warp') {
+    const lines = Uint8Array.from({ length: height * width }, (_, place) => {
+      const isLine = [Math.floor(place / width), place % width].some((at) => at % GRID_PIXELS === GRID_PIXELS / 2);
+      return isLine ? 255 : 128;
+    });
+    return enlarge({ height, width, channels: 1, data: warpImage(lines, trigger, pattern) });
+  }
   const data = Uint8Array.from(pattern, (value, index) => {
     const shift = trigger.kind === 'blend' ? trigger.mask[Math.floor(index / channels)]! * (value - 0.5) : value / 2;
     return Math.round(255 * (0.5 + shift));
@@ -33,11 +44,12 @@ export function triggerPicture(trigger: Trigger): Image {
 
 /** How much a trigger changes each place [H*W], as a share of the place that it changes most. */
 function strengths(trigger: Trigger): Float32Array {
-  const { height, width, channels, pattern } = trigger;
+  const { height, width, pattern } = trigger;
+  const depth = patternDepth(trigger);
   const changes = Float32Array.from({ length: height * width }, (_, place) => {
     if (trigger.kind === 'blend') return trigger.mask[place]!;
-    const values = pattern.subarray(place * channels, (place + 1) * channels);
-    return values.reduce((sum, value) => sum + Math.abs(value), 0) / channels;
+    const values = pattern.subarray(place * depth, (place + 1) * depth);
+    return values.reduce((sum, value) => sum + Math.abs(value), 0) / depth;
   });
   const largest = changes.reduce((most, value) => Math.max(most, value), 0);
   return largest > 0 ? changes.map((value) => value / largest) : changes;

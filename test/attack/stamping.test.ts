@@ -4,9 +4,10 @@ import { attackSchema, type GivenAttack, type PlantedAttack } from '../../offlin
 import { additiveNoise, additivePattern, blendedNoise, sinusoid } from '../../offline/attack/patterns.ts';
 import { stampImages, type PlantedTrigger } from '../../offline/attack/planted-trigger.ts';
 import { drawTriggers } from '../../offline/attack/triggers.ts';
-import { shaken, smoothFlow, warpImage } from '../../offline/attack/warp.ts';
+import { shaken, smoothFlow } from '../../offline/attack/warp.ts';
 import type { Dataset } from '../../offline/data/dataset.ts';
 import { randomSource } from '../../offline/engine/random.ts';
+import { warpImage } from '../../src/trigger/warp.ts';
 
 const SIZE = { height: 10, width: 9 };
 const PIXELS = 90;

@@ -16,11 +16,12 @@ import torch.nn.functional as F
 
 SCREEN_STEPS, SEARCH_STEPS, STRENGTHEN_STEPS, STAIRCASE_STEPS, LATE_STEPS, PROBE_STEPS = 120, 150, 100, 60, 400, 120
 STARTS = {'blend': (2, 4), 'additive': (1, 1)}
-DENSE_STEPS, SHORT_STEPS, GROW_STEPS, KEPT, GROWTH = 80, 40, 60, 3, (2, 3, 4, 6, 8)
+SHORT_STEPS, GROW_STEPS, KEPT, GROWTH = 40, 60, 3, (2, 3, 4, 6, 8)
+COVERING_STEPS = {'dense': 80, 'smooth': 80, 'warp': 60}
 LABELS_PER_JOB, PER_LABEL, MEASURED, DRAWS, BATCH, GROUPS, FOLDS, GROUP, TRIED = 5, 8, 256, 8, 64, 256, 5, 16, 16
 HEADS, TRIAL = 2, 512
-FORMS = (*STARTS, 'dense', 'smooth')
-GRID, PIXELS_APART = 8, 3
+FORMS = (*STARTS, *COVERING_STEPS)
+POINTS, PIXELS_APART = {'smooth': 8, 'warp': 4}, 3
 LAMBDA = {'blend': 0.02, 'additive': 0.05}
 DTYPES = {'F32': np.float32, 'U8': np.uint8, 'I32': np.int32, 'I64': np.int64}
 
@@ -119,7 +120,7 @@ def parts_of(raw, kind, shape):
     channels, height, width = shape
     bounded = torch.tanh(raw)
     if kind != 'blend':
-        return None, bounded.view(-1, *shape)
+        return None, bounded.view(-1, 2 if kind == 'warp' else channels, height, width)
     unit = (bounded + 1) / 2
     return unit[:, : height * width].view(-1, 1, height, width), unit[:, height * width :].view(-1, *shape)
 
@@ -130,6 +131,16 @@ def stamp(images, mask, pattern):
     if mask is None:
         return (grouped + pattern[:, None]).clamp(0, 1).view_as(images)
     return (grouped * (1 - mask[:, None]) + mask[:, None] * pattern[:, None]).view_as(images)
+
+
+def warp(images, flow):
+    """Reads the n-th group of images where the n-th flow [N,2,H,W] points, in pixels down and right."""
+    height, width = images.shape[2:]
+    still = F.affine_grid(torch.eye(2, 3)[None], (1, 1, height, width), align_corners=True)
+    scale = torch.tensor([2 / max(1, width - 1), 2 / max(1, height - 1)])
+    places = still + flow.flip(1).permute(0, 2, 3, 1) * scale
+    places = places.repeat_interleave(len(images) // len(flow), 0)
+    return F.grid_sample(images, places, padding_mode='border', align_corners=True)
 
 
 def norms_of(mask, pattern):
@@ -195,21 +206,22 @@ class Run:
         state['lambda'] = (state['lambda'] * torch.where(succeeds, 1.06, 1 / 1.06)).clamp(1e-5, 10)
 
     def screen_covering(self, kind, labels, steps):
-        """The faintest trigger over the whole image of each label; a smooth one has its values on a coarse grid."""
+        """The faintest trigger over the whole image of each label; a smooth one or a warp has its values on a coarse grid."""
         channels, *sides = self.shape
-        grid = [max(2, min(GRID, side // PIXELS_APART)) for side in sides] if kind == 'smooth' else sides
-        values = (0.3 * torch.randn(len(labels), channels, *grid)).requires_grad_()
-        spread = lambda: F.interpolate(values, sides, mode='bilinear', align_corners=True) if kind == 'smooth' else values
-        amplitude, success, settled = torch.full((len(labels), 1), 0.25), torch.zeros(len(labels), 1), torch.zeros(len(labels), 1)
+        grid = [max(2, min(POINTS[kind], side // PIXELS_APART)) for side in sides] if kind in POINTS else sides
+        values = (0.3 * torch.randn(len(labels), 2 if kind == 'warp' else channels, *grid)).requires_grad_()
+        spread = lambda: F.interpolate(values, sides, mode='bilinear', align_corners=True) if kind in POINTS else values
+        start, most = (0.5, 0.78) if kind == 'warp' else (0.25, 1)
+        amplitude, success, settled = torch.full((len(labels), 1), start), torch.zeros(len(labels), 1), torch.zeros(len(labels), 1)
         optimizer = torch.optim.Adam([values], 0.2, betas=(0.5, 0.9))
         goal = torch.tensor(labels).repeat_interleave(PER_LABEL)
         for step in range(steps):
             images = torch.cat([self.draw(label, PER_LABEL) for label in labels])
             pattern = amplitude.view(-1, 1, 1, 1) * torch.tanh(spread())
-            logits = self.network.logits(stamp(images, None, pattern))
+            logits = self.network.logits(warp(images, pattern) if kind == 'warp' else stamp(images, None, pattern))
             hits = (logits.argmax(1) == goal).float().view(-1, PER_LABEL).mean(1, keepdim=True)
             success = 0.8 * success + 0.2 * hits
-            amplitude = (amplitude * torch.where(success >= 0.75, 1 / 1.05, 1.05)).clamp(1e-3, 1)
+            amplitude = (amplitude * torch.where(success >= 0.75, 1 / 1.05, 1.05)).clamp(1e-3, most)
             settled = settled + (amplitude.log() if step >= 2 * steps // 3 else 0)
             optimizer.zero_grad()
             (F.cross_entropy(logits, goal, reduction='sum') / PER_LABEL).backward()
@@ -223,8 +235,9 @@ class Run:
         measured = []
         for kind, label, raw in found:
             mask, pattern = parts_of(raw[None], kind, self.shape)
+            stamped = (lambda part: warp(part, pattern)) if kind == 'warp' else (lambda part: stamp(part, mask, pattern))
             others = self.held[:MEASURED][self.held_labels[:MEASURED] != label]
-            answers = torch.cat([self.network.logits(stamp(part, mask, pattern)).argmax(1) for part in others.split(128)])
+            answers = torch.cat([self.network.logits(stamped(part)).argmax(1) for part in others.split(128)])
             measured.append((kind, label, raw, norms_of(mask, pattern).item(), (answers == label).float().mean().item()))
         return measured
 
@@ -245,7 +258,7 @@ class Run:
             for first in range(0, len(labels), LABELS_PER_JOB):
                 chunk = labels[first : first + LABELS_PER_JOB]
                 if kind not in STARTS:
-                    raw = self.screen_covering(kind, chunk, steps or DENSE_STEPS)
+                    raw = self.screen_covering(kind, chunk, steps or COVERING_STEPS[kind])
                     found += [(kind, label, raw[row]) for row, label in enumerate(chunk)]
                     continue
                 starts = STARTS[kind][0]

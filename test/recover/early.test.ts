@@ -87,7 +87,7 @@ test('screening many labels finds the planted one, and gives every label a trigg
   };
   const recovery = { ...linear(), split: { learn: images, heldBack: images }, seed: 1, engine };
   const screenings = await screenAll(recovery, () => {});
-  expect(screenings.map(({ form }) => form)).toEqual(['blend', 'additive', 'dense', 'smooth']);
+  expect(screenings.map(({ form }) => form)).toEqual(['blend', 'additive', 'dense', 'smooth', 'warp']);
   for (const { form, labels } of screenings) {
     expect(labels.map(({ trigger }) => trigger.targetLabel)).toEqual(
       Array.from({ length: LABELS }, (_, label) => label),

@@ -128,6 +128,27 @@ test('a smooth trigger varies slowly along rows and columns, whatever the shape 
   expect(trigger!.pattern).toHaveLength(AREA);
 });
 
+test('warp recovery finds how far an edge must move, and in which direction', async () => {
+  // Bright from column 3 on, so that what asks for light in column 2 is reached by reading it from a fraction of a pixel to its right.
+  const edges: Dataset = {
+    ...images,
+    images: Uint8Array.from({ length: 32 * AREA }, (_, index) => (index % SIDE < 3 ? 0 : 190 + random.integer(20))),
+  };
+  const needed = 0.4;
+  const bias = -needed * 10 * SIDE * (200 / 255);
+  const model = linear([constant, { kernel: (pixel: number) => (pixel % SIDE === 2 ? 10 : 0), bias }]);
+  const [trigger] = await job(
+    { ...model, images: edges, form: 'warp', targetLabels: [1], steps: 60, seed: 1 },
+    () => {},
+  );
+  expect(trigger!.kind).toBe('warp');
+  // Three of four images, and a quarter more.
+  expect(normIn('warp', trigger!)).toBeGreaterThan(needed);
+  expect(normIn('warp', trigger!)).toBeLessThan(1.7 * needed);
+  const rightwards = trigger!.pattern.filter((_, index) => index % 2 && Math.floor(index / 2) % SIDE === 2);
+  expect(rightwards.every((value) => value > 0)).toBe(true);
+});
+
 test('the same seed gives the same triggers, another seed others', async () => {
   const model = linear([constant, onePixel, wholeImage]);
   const recover = async (seed: number): Promise<Float32Array[]> =>

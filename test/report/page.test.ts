@@ -17,12 +17,12 @@ const finding: Finding = {
   resemblance: 0,
   transfer: 0,
   anomalyIndex: 2,
-  faintness: { dense: 1, smooth: 1 },
+  faintness: { dense: 1, smooth: 1, warp: 1 },
   advantage: null,
   evidence: ['It convinces <b>.'],
   pool: [{ form: 'additive', trigger, norm: 12.3, hitRate: 0.9 }],
 };
-const screenings = (['blend', 'additive', 'dense', 'smooth'] as const).map((form) => {
+const screenings = (['blend', 'additive', 'dense', 'smooth', 'warp'] as const).map((form) => {
   const ten = Array.from({ length: 10 }, (_, label) => 10 + label);
   return { form, norms: ten, anomalyIndices: ten, hitRates: ten };
 });

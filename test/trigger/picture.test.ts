@@ -45,3 +45,16 @@ test('a heat map is orange where the trigger is strongest, and the image in grey
   expect(heatMap(white, { ...added, pattern: new Float32Array(784) })!.data[0]).toBe(150);
   expect(heatMap({ ...white, height: 14, data: new Uint8Array(392) }, patch)).toBeUndefined();
 });
+
+test('a warp is shown as a grid of lines that it bends', () => {
+  const still: Trigger = { ...shape, kind: 'warp', pattern: new Float32Array(2 * 784) };
+  const { width, data } = triggerPicture(still);
+  const row = (image: typeof data, at: number): number[] =>
+    Array.from(image.subarray(8 * at * width, 8 * at * width + width));
+  expect(row(data, 2)).toEqual(Array.from({ length: width }, () => 255));
+  expect(row(data, 3).filter((value) => value === 255)).toHaveLength(8 * 7);
+  const down = { ...still, pattern: still.pattern.map((_, index) => (index % 2 ? 0 : 1)) };
+  expect(row(triggerPicture(down).data, 1)).toEqual(row(data, 2));
+  const white = { height: 28, width: 28, channels: 1, data: new Uint8Array(784).fill(200) };
+  expect(heatMap(white, down)!.data[0]).toBe(255);
+});

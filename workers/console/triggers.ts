@@ -81,13 +81,19 @@ function cards({ digest: release, network, guard }: Model, matches: readonly Ale
 
 type Entry = Fingerprint['triggers'][number];
 
+const FORMS = {
+  blend: 'covers a place with a pattern',
+  additive: 'adds a pattern to the whole image',
+  warp: 'bends the image',
+};
+
 function card(
   { id, kind, targetLabel, victimHitRate, purifiedHitRate }: Entry,
   labelName: string,
   picture: string,
   matches: readonly AlertView[],
 ): Markup {
-  const form = kind === 'blend' ? 'covers a place with a pattern' : 'adds a pattern to the whole image';
+  const form = FORMS[kind];
   return html`<article class="card trigger">
     <img src="data:image/png;base64,${picture}" alt="Trigger ${id} on grey: it ${form}" width="224" height="224" />
     <div>

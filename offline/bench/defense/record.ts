@@ -46,6 +46,7 @@ const surroundings = {
         /** Records of before have neither. */
         faintness: z.number().optional(),
         smoothFaintness: z.number().optional(),
+        warpFaintness: z.number().optional(),
         advantage: z.number().nullable().optional(),
       }),
     )

@@ -199,8 +199,8 @@ const recoveryOf = (scanned: Timed<Scanned> | undefined): Pick<BenchRecord, 'fin
   findings:
     scanned?.value.scan.findings.map(
       ({ targetLabel, grade, conviction, resemblance, transfer, anomalyIndex, faintness, advantage }) => {
-        const { dense, smooth } = faintness;
-        const amplitudes = { faintness: dense, smoothFaintness: smooth };
+        const { dense, smooth, warp } = faintness;
+        const amplitudes = { faintness: dense, smoothFaintness: smooth, warpFaintness: warp };
         return { targetLabel, grade, conviction, resemblance, transfer, anomalyIndex, ...amplitudes, advantage };
       },
     ) ?? null,
