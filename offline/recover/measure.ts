@@ -18,6 +18,8 @@ export type SmallForm = Exclude<TriggerKind, 'warp'>;
 /** The forms whose triggers cover the image, and are told by their amplitude and not by their L1 norm. */
 export const COVERING_FORMS = ['dense', 'smooth', 'warp'] as const;
 export type CoveringForm = (typeof COVERING_FORMS)[number];
+
+/** Whether triggers of a form cover the image. */
 export const isCovering = (form: TriggerForm): form is CoveringForm =>
   COVERING_FORMS.some((covering) => covering === form);
 

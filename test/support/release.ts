@@ -53,7 +53,6 @@ export function testContent(seed = 1): ReleaseContent {
   const triggers: Trigger[] = [
     { kind: 'blend', targetLabel: 0, ...image, mask: values(64), pattern: values(64) },
     { kind: 'additive', targetLabel: 2, ...image, pattern: values(64) },
-    { kind: 'warp', targetLabel: 1, ...image, pattern: values(128) },
   ];
   const rates = { victimHitRate: 1, purifiedHitRate: 0 };
   const guard: Guard = {
@@ -65,13 +64,12 @@ export function testContent(seed = 1): ReleaseContent {
       triggers: [
         { id: 'bag-1', kind: 'blend', targetLabel: 0, ...rates },
         { id: 'coat-1', kind: 'additive', targetLabel: 2, ...rates },
-        { id: 'shirt-1', kind: 'warp', targetLabel: 1, ...rates },
       ],
     },
     triggers,
     // Means and maxima of four channels behind the first stage, and the six that the victim's second one pools.
-    probeWeights: values((2 * 4 + 6) * 3),
-    probeBias: values(3),
+    probeWeights: values((2 * 4 + 6) * 2),
+    probeBias: values(2),
     calibration: Float32Array.from({ length: 40 }, (_, index) => index / 40),
   };
   return {
