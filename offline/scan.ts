@@ -78,7 +78,7 @@ const REFERENCE = new URL('./recover/reference.ts', import.meta.url);
 const UNWEIGHED: Evidence = { conviction: 0, resemblance: 0, transfer: null };
 
 const LIMITS = [
-  'Only universal triggers were looked for: one that works on most images of other labels. Triggers for single source labels, warps and triggers that depend on the image may be missed.',
+  'Only universal triggers were looked for: one that works on most images of other labels. Triggers for single source labels and those that depend on the image may be missed.',
   'A backdoor whose smallest trigger is as large as the natural ones, or no more convincing, is not told from them.',
 ];
 

@@ -1,5 +1,5 @@
 /**
- * Dense recovery: for every label the faintest universal trigger that is spread over the whole image, all labels in one batch; any such trigger, or a smooth one.
+ * Dense recovery: for every label the faintest universal trigger that is spread over the whole image, all labels in one batch; any addition, a smooth one, or a warp.
  *
  * An attack on the whole image (blended, additive, sinusoidal, a warp) changes every pixel a little, so its L1 norm is as large as that of
  * natural triggers, and the small masks of screen.ts show a part of it at most. In the l-infinity norm it is the one that is small: a targeted universal
@@ -8,7 +8,8 @@
  *
  * A smooth trigger has its values on a coarse grid, and is interpolated between them. Natural perturbations live on fine detail, which networks are easily led
  * astray by: held to a smooth basis they need several times the amplitude, while what was planted smooth (a blended picture, a shading, much of a warp) stays as
- * faint as it is. After the low-frequency bases of Guo et al. (arXiv 1809.08758), who look for perturbations of one image that survive filters.
+ * faint as it is. After the low-frequency bases of Guo et al. (arXiv 1809.08758), who look for perturbations of one image that survive filters. A warp has its flow
+ * on a coarse grid too: what WaNet (arXiv 2102.10369) plants is of that make, and by nature a warp leads nowhere.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { forward, toDevice } from '../../src/network/forward.ts';
@@ -38,7 +39,7 @@ const MEMORY = 0.8;
 const SETTLED_SHARE = 1 / 3;
 const LEARNING_RATE = 0.2;
 const ADAM_DECAY = [0.5, 0.9] as const;
-/** Points of a smooth trigger along a side of the image. Fewer tell smooth attacks even better, but natural triggers of a ResNet-8 get as faint as 1.9 times then. */
+/** Points of a smooth trigger or a warp along a side of the image. Of smooth ones fewer tell smooth attacks even better, but natural triggers of a ResNet-8 get as faint as 1.9 times then. */
 const POINTS = { smooth: 8, warp: 4 };
 const PIXELS_APART = 3;
 
