@@ -5,7 +5,7 @@ import { calibrate, scoreImages } from '../../offline/calibrate.ts';
 import { openEngine, type Engine } from '../../offline/engine/engine.ts';
 import { evaluate, type Evaluation } from '../../offline/evaluate.ts';
 import { logitsOf } from '../../offline/predict.ts';
-import { measureTriggers, type Measured } from '../../offline/recover/measure.ts';
+import { isCovering, measureTriggers, type Measured } from '../../offline/recover/measure.ts';
 import { confirmed, CONFIRMED_HIT_RATE } from '../../offline/recover/pool.ts';
 import { screenAll, splitClean, type Screening, type Split } from '../../offline/recover/screening.ts';
 import { job as climb } from '../../offline/recover/staircase.ts';
@@ -84,7 +84,7 @@ describe.each([1, 2, 3])('a planted backdoor (seed %i)', (seed) => {
     target = trueTrigger.targetLabel;
     split = splitClean(clean, seed);
     const all = await screenAll({ ...model, split, seed, engine }, silent);
-    screenings = all.filter(({ form }) => form !== 'dense');
+    screenings = all.filter(({ form }) => !isCovering(form));
     const found = confirmed(screenings.map(({ labels }) => labels[target]!));
     const screened = found[0]!.trigger;
     const staircase = { ...model, images: split.learn, screened, level: 0.8, steps: 60, draws: DRAWS, seed };
