@@ -21,7 +21,14 @@ import type { Progress, Report } from './progress.ts';
 import { labelAdvantages } from './recover/advantage.ts';
 import { faintLabels, isFaintIn, labelFaintness, type FaintLabel } from './recover/faint.ts';
 import { confirmed, CONFIRMED_HIT_RATE } from './recover/pool.ts';
-import { isCovering, measureTriggers, type CoveringForm, type Measured, type TriggerForm } from './recover/measure.ts';
+import {
+  isCovering,
+  isOnGrid,
+  measureTriggers,
+  type CoveringForm,
+  type Measured,
+  type TriggerForm,
+} from './recover/measure.ts';
 import type { ReferenceInput } from './recover/reference.ts';
 import {
   REMARKABLE_INDEX,
@@ -228,8 +235,7 @@ async function strengthenPools(
   report: Report,
 ): Promise<Measured[]> {
   const { network, weights, split, seed, engine } = recovery;
-  // Strengthened pixel by pixel a smooth trigger or a warp would be smooth no more.
-  const starts = smallestOfForm(pools).filter(({ form }) => form !== 'smooth' && form !== 'warp');
+  const starts = smallestOfForm(pools).filter(({ form }) => !isOnGrid(form));
   const groups = [...Map.groupBy(starts, ({ form }) => form)];
   const jobs = groups.map(([, sameForm]): StrengthenInput => {
     const triggers = sameForm.map(({ trigger }) => trigger);

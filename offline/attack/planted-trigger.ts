@@ -1,7 +1,7 @@
 /** The triggers that attacks plant, as data, and how each is stamped on 8-bit images [N,H,W,C]. */
 import { createHash } from 'node:crypto';
 import { stampPixels, type Trigger } from '../../src/trigger/trigger.ts';
-import { warpImage, type Flow } from '../../src/trigger/warp.ts';
+import { warpPixels, type Flow } from '../../src/trigger/warp.ts';
 import { randomSource } from '../engine/random.ts';
 
 /** A square of pixels [S,S,C] in 0..1. */
@@ -26,12 +26,11 @@ export function fixed(trigger: Trigger): PlantedTrigger {
 /** Stamps a trigger on images [N,H,W,C] in 0..255: the same pixels for the same image and trigger. */
 export function stampImages(images: Uint8Array, planted: PlantedTrigger): Uint8Array {
   if (planted.form === 'fixed') return stampPixels(images, planted.trigger);
+  if (planted.form === 'warp') return warpPixels(images, planted, planted.flow);
   const size = planted.height * planted.width * planted.channels;
   const stamped = images.slice();
   for (let start = 0; start < stamped.length; start += size) {
-    const image = stamped.subarray(start, start + size);
-    if (planted.form === 'warp') image.set(warpImage(image, planted, planted.flow));
-    else pastePatch(image, planted);
+    pastePatch(stamped.subarray(start, start + size), planted);
   }
   return stamped;
 }

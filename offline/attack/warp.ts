@@ -3,10 +3,8 @@
  * equal average size and enlarged bicubically. Differences: the size is given in pixels (the paper's s = 0.5 moves a pixel of a
  * 32 x 32 image by about a quarter of a pixel), and the images warped for noise are chosen once, not in every batch.
  */
-import type { Flow } from '../../src/trigger/warp.ts';
+import { within, type Flow, type Size } from '../../src/trigger/warp.ts';
 import { randomSource } from '../engine/random.ts';
-
-type Size = { height: number; width: number };
 
 /** A smooth flow for images [H,W]: `grid` x `grid` random shifts that move each axis by `strength` pixels on average, enlarged. */
 export function smoothFlow(size: Size, grid: number, strength: number, seed: number, purpose: string): Flow {
@@ -23,8 +21,6 @@ export function shaken(flow: Flow, seed: number, purpose: string): Flow {
   const noise = randomSource(seed, purpose).uniform(flow.length);
   return flow.map((value, index) => value + noise[index]! - 0.5);
 }
-
-const within = (value: number, last: number): number => Math.min(last, Math.max(0, value));
 
 /** Cubic convolution (Keys 1981, a = -0.75) of [grid,grid,2] to [H,W,2], corners upon corners. */
 function enlarge(control: Float32Array, grid: number, { height, width }: Size): Flow {

@@ -20,7 +20,7 @@ import { upperMedian } from '../median.ts';
 import { logitsOf } from '../predict.ts';
 import type { Report } from '../progress.ts';
 import { convictionScales, medianMargin } from './conviction.ts';
-import { isCovering, type Measured } from './measure.ts';
+import { isCovering, isOnGrid, type Measured } from './measure.ts';
 import { chunks, FIRST, LABELS_PER_JOB, type Recovery, type Screening } from './screening.ts';
 import type { StrengthenInput } from './strengthen.ts';
 
@@ -61,7 +61,7 @@ export async function labelAdvantages(
     });
   }
   // What smooth triggers and warps say of patches and of noise is nothing, and of attacks of their own kind enough by itself (faint.ts).
-  const telling = screenings.filter(({ form }) => form !== 'smooth' && form !== 'warp');
+  const telling = screenings.filter(({ form }) => !isOnGrid(form));
   return new Map(
     [...indices].map(([label, convincing]) => {
       return [label, mean([...convincing, ...telling.map(({ labels }) => labels[label]!.anomalyIndex)])];

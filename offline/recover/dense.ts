@@ -19,7 +19,7 @@ import { imageBatch, indicesWithout } from '../batch.ts';
 import type { Dataset } from '../data/dataset.ts';
 import { randomSource } from '../engine/random.ts';
 import type { Report } from '../progress.ts';
-import type { CoveringForm } from './measure.ts';
+import { isOnGrid, type CoveringForm } from './measure.ts';
 import { readTriggers, stampParts, toParts, type Form } from './raw-trigger.ts';
 import type { ScreenInput } from './screen.ts';
 
@@ -52,7 +52,7 @@ export async function recoverDense(input: ScreenInput & { form: CoveringForm }, 
   const kind = input.form === 'warp' ? 'warp' : 'additive';
   const form: Form = { kind, height, width, channels };
   const [count, depth] = [targetLabels.length, patternDepth(form)];
-  const grid = input.form === 'dense' ? null : interpolation(input.images, POINTS[input.form]);
+  const grid = isOnGrid(input.form) ? interpolation(input.images, POINTS[input.form]) : null;
   const { start, most } = AMPLITUDE[kind];
   const size = (grid ? grid.shape[0] : height * width) * depth;
   const drawn = random.normal(count * size).map((value) => 0.3 * value);

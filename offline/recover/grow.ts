@@ -86,7 +86,7 @@ export async function relativesOf(
     });
   const spread = growing.flatMap(({ targetLabel, limits }) => (limits === SPREAD ? targetLabel : []));
   // Of a label that was told by its amplitude alone nothing is known but that.
-  const bent = [...pools.values()].filter(
+  const isBent = [...pools.values()].some(
     (pool) => pool.every(coversImage) && told.get(pool[0]!.trigger.targetLabel)!.advantage !== null,
   );
   const covering = screened
@@ -101,7 +101,7 @@ export async function relativesOf(
   const { larger, copies } = await growSmall(recovery, growing, natural, report);
   const grown = [...larger, ...covering, ...copies, ...stronger];
   const faded = faint.filter(({ trigger }) => !hasAdvantage(trigger)).map(({ trigger }) => scaled(trigger, FADED));
-  const extent = copies.length ? 'anywhere' : spread.length || bent.length ? 'whole image' : 'one place';
+  const extent = copies.length ? 'anywhere' : spread.length || isBent ? 'whole image' : 'one place';
   return { grown, faded, extent };
 }
 

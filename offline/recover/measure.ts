@@ -23,6 +23,9 @@ export type CoveringForm = (typeof COVERING_FORMS)[number];
 export const isCovering = (form: TriggerForm): form is CoveringForm =>
   COVERING_FORMS.some((covering) => covering === form);
 
+/** Whether triggers of a form are drawn on a coarse grid; pixel by pixel they would be smooth no more. */
+export const isOnGrid = (form: TriggerForm): form is 'smooth' | 'warp' => form === 'smooth' || form === 'warp';
+
 /** A trigger and the form in which it was recovered. */
 export type Candidate = { form: TriggerForm; trigger: Trigger };
 

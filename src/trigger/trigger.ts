@@ -1,6 +1,6 @@
 /** A backdoor trigger and how it is stamped on images. */
 import { add, clipByValue, mul, sub, tensor4d, type Tensor, type Tensor4D } from '@tensorflow/tfjs-core';
-import { warpImage, warpImages } from './warp.ts';
+import { warpImages, warpPixels } from './warp.ts';
 
 /**
  * `blend`: x' = (1 - m) * x + m * p, with `mask` m [H,W,1] and `pattern` p [H,W,C] in 0..1.
@@ -50,7 +50,7 @@ export function stamp(images: Tensor4D, trigger: Trigger): Tensor4D {
 /** Stamps one trigger on 8-bit pixels [N,H,W,C], rounding as an image file would. */
 export function stampPixels(pixels: Uint8Array, trigger: Trigger): Uint8Array {
   const { kind, channels, pattern } = trigger;
-  if (kind === 'warp') return warpPixels(pixels, trigger);
+  if (kind === 'warp') return warpPixels(pixels, trigger, pattern);
   return pixels.map((value, index) => {
     const position = index % pattern.length;
     const wanted = pattern[position]! * 255;
@@ -58,15 +58,6 @@ export function stampPixels(pixels: Uint8Array, trigger: Trigger): Uint8Array {
       kind === 'blend' ? value + trigger.mask[Math.floor(position / channels)]! * (wanted - value) : value + wanted;
     return Math.round(Math.min(255, Math.max(0, stamped)));
   });
-}
-
-function warpPixels(pixels: Uint8Array, { height, width, channels, pattern }: Trigger): Uint8Array {
-  const size = height * width * channels;
-  const warped = new Uint8Array(pixels.length);
-  for (let start = 0; start < pixels.length; start += size) {
-    warped.set(warpImage(pixels.subarray(start, start + size), { height, width }, pattern), start);
-  }
-  return warped;
 }
 
 /** The size of a trigger: the sum of its mask, or of the absolute values of its pattern averaged over their depth. */

@@ -22,7 +22,7 @@ import {
 
 /** Where each output pixel is read, relative to itself: [H,W,2] in pixels, down and right. */
 export type Flow = Float32Array;
-type Size = { height: number; width: number };
+export type Size = { height: number; width: number };
 
 /**
  * Reads the n-th group of images [N*B,H,W,C] where the n-th of flows [N,H,W,2] points, bilinearly; places outside are moved to the border. No flow may point
@@ -87,4 +87,15 @@ export function warpImage(image: Uint8Array, { height, width }: Size, flow: Flow
   return warped;
 }
 
-const within = (value: number, last: number): number => Math.min(last, Math.max(0, value));
+/** Warps each of 8-bit images [N,H,W,C] alike. */
+export function warpPixels(pixels: Uint8Array, size: Size & { channels: number }, flow: Flow): Uint8Array {
+  const length = size.height * size.width * size.channels;
+  const warped = new Uint8Array(pixels.length);
+  for (let start = 0; start < pixels.length; start += length) {
+    warped.set(warpImage(pixels.subarray(start, start + length), size, flow), start);
+  }
+  return warped;
+}
+
+/** The place nearest to `value` along an axis that ends at `last`. */
+export const within = (value: number, last: number): number => Math.min(last, Math.max(0, value));

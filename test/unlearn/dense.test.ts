@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { openEngine, type Engine } from '../../offline/engine/engine.ts';
 import { evaluate, type Evaluation } from '../../offline/evaluate.ts';
 import type { Model } from '../../offline/model.ts';
-import { faintLabels, isFaintIn } from '../../offline/recover/faint.ts';
+import { FAINT, faintLabels, isFaintIn, labelFaintness } from '../../offline/recover/faint.ts';
 import { relativesOf } from '../../offline/recover/grow.ts';
 import { isCovering, type Measured } from '../../offline/recover/measure.ts';
 import { confirmed } from '../../offline/recover/pool.ts';
@@ -22,12 +22,15 @@ beforeAll(async () => {
 });
 
 const ATTACKS = [
-  ['dense', DENSE],
-  ['smooth', SMOOTH],
+  ['dense', DENSE, 0.03],
+  // One head behind one cut, chosen by nobody: an addition so large hides some of the stripes.
+  ['smooth', SMOOTH, 0.06],
 ] as const;
-const CASES = ATTACKS.flatMap(([form, planting]) => [1, 2, 3].map((seed) => [form, seed, planting] as const));
+const CASES = ATTACKS.flatMap(([form, planting, loss]) =>
+  [1, 2, 3].map((seed) => [form, seed, planting, loss] as const),
+);
 
-describe.each(CASES)('a planted %s trigger (seed %i)', (form, seed, planting) => {
+describe.each(CASES)('a planted %s trigger (seed %i)', (form, seed, planting, largestLoss) => {
   let planted: Planted;
   let recovery: Recovery;
   let screenings: LabelScreening[];
@@ -51,6 +54,9 @@ describe.each(CASES)('a planted %s trigger (seed %i)', (form, seed, planting) =>
     const faint = faintLabels(screenings);
     expect(isFaintIn(faint, form, target)).toBe(true);
     expect(new Set(faint.map(({ label }) => label))).toEqual(new Set([target]));
+    for (const label of [0, 1, 2, 3]) {
+      if (label !== target) expect(labelFaintness(screenings, label)[form]).toBeLessThan(FAINT[form]);
+    }
   });
 
   test('is forgotten by a head that unlearns recovered triggers over the whole image, stronger and fainter ones among them', async () => {
@@ -67,7 +73,6 @@ describe.each(CASES)('a planted %s trigger (seed %i)', (form, seed, planting) =>
     const { weights } = await unlearnLate(job, silent);
     const { cleanAccuracy, attackSuccessRate } = await evaluated({ ...planted.model, weights });
     expect(attackSuccessRate!).toBeLessThan(0.08);
-    // One head behind one cut, chosen by nobody.
-    expect(cleanAccuracy).toBeGreaterThan(planted.cleanAccuracy - 0.06);
+    expect(cleanAccuracy).toBeGreaterThan(planted.cleanAccuracy - largestLoss);
   });
 });
