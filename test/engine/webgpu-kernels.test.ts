@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { closeEngine, openEngine, type Engine } from '../../offline/engine/engine.ts';
 import { randomSource } from '../../offline/engine/random.ts';
 import { findAdapter } from '../../offline/engine/webgpu.ts';
+import { warpImages } from '../../src/trigger/warp.ts';
 import { crossEntropy, descend } from '../../offline/train.ts';
 
 const adapter = await findAdapter();
@@ -69,6 +70,20 @@ describe.skipIf(adapter.found !== 'adapter')('the kernels on WebGPU', () => {
       }
     },
   );
+
+  test.each(['values', 'gradients'] as const)('a warp has the %s of the cpu backend', async (which) => {
+    const random = randomSource(2, 'webgpu');
+    const [pixels, flow, weight] = [4 * 9 * 7 * 3, 2 * 9 * 7 * 2, 4 * 9 * 7 * 3].map((count) => random.normal(count));
+    await expectSame(
+      valuesOf(() => {
+        const images = tf.tensor4d(pixels!, [4, 9, 7, 3]);
+        const warped = (flows: tf.Tensor): tf.Tensor => warpImages(images, tf.tanh(flows) as tf.Tensor4D, 1);
+        const flows = tf.tensor4d(flow!, [2, 9, 7, 2]);
+        if (which === 'values') return warped(flows);
+        return tf.grad((given) => tf.sum(tf.mul(warped(given), tf.tensor4d(weight!, [4, 9, 7, 3]))))(flows);
+      }),
+    );
+  });
 
   test('a training ends with the weights of the cpu backend, though buffers and what binds them are used again', async () => {
     await expectSame(trained);
