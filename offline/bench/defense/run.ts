@@ -198,10 +198,20 @@ const INDIFFERENT: Fitted = { score: async ({ count }) => new Float32Array(count
 const recoveryOf = (scanned: Timed<Scanned> | undefined): Pick<BenchRecord, 'findings' | 'recoverySeconds'> => ({
   findings:
     scanned?.value.scan.findings.map(
-      ({ targetLabel, grade, conviction, resemblance, transfer, anomalyIndex, faintness, advantage }) => {
+      ({ targetLabel, grade, conviction, resemblance, transfer, anomalyIndex, faintness, advantage, natural }) => {
         const { dense, smooth, warp } = faintness;
         const amplitudes = { faintness: dense, smoothFaintness: smooth, warpFaintness: warp };
-        return { targetLabel, grade, conviction, resemblance, transfer, anomalyIndex, ...amplitudes, advantage };
+        return {
+          targetLabel,
+          grade,
+          conviction,
+          resemblance,
+          transfer,
+          anomalyIndex,
+          ...amplitudes,
+          advantage,
+          natural,
+        };
       },
     ) ?? null,
   recoverySeconds: scanned?.seconds ?? null,
