@@ -51,10 +51,10 @@ export const FAR_OUTLIER_INDEX = 3;
 const DOUBTFUL_STRENGTH = -0.4;
 /**
  * How much stronger than the reference's own trigger for the label a planted one is, and the most of that trigger's transfer that it has: 0.82 and 1.04, 0.35 and 0.34
- * of two that nothing else tells; natural ones have up to 0.65 and down to 0.49, none both.
+ * of two that nothing else tells; natural ones have up to 0.68 and down to 0.43.
  */
-export const UNUSUAL_STRENGTH = 0.6;
-export const UNUSUAL_TRANSFER = 0.43;
+export const UNUSUAL_STRENGTH = 0.75;
+export const UNUSUAL_TRANSFER = 0.39;
 /**
  * The advantage, in spreads, from which on a label is a backdoor where the reference explains little. That of planted labels is 2.0 to 5.0 in networks on CIFAR-10
  * of the project's own, the most of natural ones 1.7, in clean networks 1.5.

@@ -1,7 +1,7 @@
 /**
  * What is natural of a label: the reference, which nobody can have planted anything in, has small triggers too, and they are weighed like the model's own, against a
- * second reference. A label that any bright rectangle resembles is as strong there; a planted one is stronger than the images of its label make it, and is
- * carried less far by the reference than a natural trigger of that label is.
+ * second reference. A label that any bright rectangle resembles is as strong there. A planted one is stronger than there, and its trigger carries the reference less
+ * far than a natural trigger of that label carries the second.
  */
 import { digestDataset } from './data/dataset.ts';
 import { runJobs } from './engine/pool.ts';

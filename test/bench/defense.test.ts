@@ -47,7 +47,7 @@ describe('grids', () => {
       expect(cells.filter(({ attack }) => attack === 'none').length).toBe(20);
       for (const attack of ['badnets-3', 'trojannn', 'imc', 'blended', 'additive']) {
         const ours = cells.filter((cell) => cell.attack === attack && cell.method === 'ours');
-        expect(ours.map(({ seed }) => seed)).toEqual([1, 2, 3]);
+        expect(ours.map(({ seed }) => seed)).toEqual(expect.arrayContaining([1, 2, 3]));
       }
     }
   });

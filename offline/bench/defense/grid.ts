@@ -104,6 +104,8 @@ const HARD: AttackName[] = [
   'clean-label',
 ];
 const OURS = ['none', 'baeraser', 'ours', 'probe', 'image-match'];
+/** Seeds of victims made when a limit was put with one of their kind in view, to see whether it holds. */
+const AFTERWARDS = { twoTriggers: [2, 3], imc: [4, 5] };
 /** A victim that the paper's experiments are repeated on. */
 const PAPER_RUN = { ...FASHION, attacks: ['badnets-5'], methods: ['none', 'baeraser', 'ours'] } as const;
 /** 1, 2, 5 and 10 % of the training images. */
@@ -128,10 +130,12 @@ export const GRIDS = {
     { ...FASHION, attacks: PLANTED, methods: ALL, seeds: [1] },
     { ...FASHION, attacks: PLANTED, methods: OURS, seeds: [2, 3] },
     { ...FASHION, attacks: HARD, methods: ['none', 'ours', 'probe'], seeds: [1] },
+    { ...FASHION, attacks: ['two-triggers'], methods: ['none', 'ours', 'probe'], seeds: AFTERWARDS.twoTriggers },
     { ...FASHION, ...CONTROL, seeds: upTo(20) },
   ],
   digits: [
     { ...MNIST, attacks: PLANTED, methods: OURS },
+    { ...MNIST, attacks: ['imc'], methods: ['none', 'ours', 'probe'], seeds: AFTERWARDS.imc },
     { ...MNIST, ...CONTROL, seeds: upTo(20) },
   ],
   // Seed by seed, so that what there is of them after an hour is whole.
