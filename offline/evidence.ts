@@ -7,19 +7,12 @@ import {
   OUTLIER_INDEX,
   PLANTED_ADVANTAGE,
   strengthOf,
-  UNUSUAL_STRENGTH,
-  UNUSUAL_TRANSFER,
   type Evidence,
 } from './grade.ts';
 import { FAINT } from './recover/faint.ts';
 import { tellNorm, type CoveringForm, type Measured } from './recover/measure.ts';
 
-type Weighed = Evidence & {
-  anomalyIndex: number;
-  faintness: Record<CoveringForm, number>;
-  advantage: number | null;
-  natural: Evidence | null;
-};
+type Weighed = Evidence & { anomalyIndex: number; faintness: Record<CoveringForm, number>; advantage: number | null };
 
 const percent = (share: number): string => `${(100 * share).toFixed(0)} %`;
 
@@ -39,7 +32,7 @@ const tellAdvantage = (advantage: number): string =>
   `By how small its triggers are and how far they carry images at one norm it stands out from the other labels by ${advantage.toFixed(1)} spreads (a backdoor from ${PLANTED_ADVANTAGE} on). A reference network trained on the clean images alone explains too little here to go by.`;
 
 function tellShares(weighed: Weighed): string[] {
-  const { conviction, resemblance, transfer, natural } = weighed;
+  const { conviction, resemblance, transfer } = weighed;
   return [
     `Strengthened by a quarter of its norm, it carries the median image ${conviction.toFixed(2)} times as far beyond the boundary as clean images lie from it.`,
     `${percent(resemblance)} of what it changes in the trunk the label's own images show too.`,
@@ -47,9 +40,5 @@ function tellShares(weighed: Weighed): string[] {
       ? 'A reference network trained on the clean images alone does not know the label.'
       : `It carries a reference network, trained on the clean images alone, ${percent(transfer)} of the way to the label (foreign up to ${percent(FOREIGN_TRANSFER)}).`,
     `Its strength, what is left of the conviction, is ${strengthOf(weighed).toFixed(2)}. A backdoor has ${BACKDOOR_STRENGTH}; if it is foreign, ${FOREIGN_STRENGTH} will do from ${OUTLIER_INDEX} spread on, and any from ${FAR_OUTLIER_INDEX} spreads on; or it needs ${FAINT.dense} times less amplitude, ${FAINT.smooth} times where triggers are smooth or ${FAINT.warp} times as a warp, unless the reference explains it.`,
-    ...(natural ? [tellNatural(natural)] : []),
   ];
 }
-
-const tellNatural = (natural: Evidence): string =>
-  `The reference's own trigger for this label has a strength of ${strengthOf(natural).toFixed(2)} and carries a second reference ${percent(natural.transfer ?? 0)} of the way. A backdoor is stronger than that by ${UNUSUAL_STRENGTH} and carries the first at most ${percent(UNUSUAL_TRANSFER)} of that share.`;

@@ -47,14 +47,6 @@ export const FOREIGN_STRENGTH = 0.1;
 export const OUTLIER_INDEX = 1;
 /** From here on a foreign trigger was planted whatever it resembles. */
 export const FAR_OUTLIER_INDEX = 3;
-/** From this strength on a label is worth asking what is natural of it; natural ones on MNIST have less. */
-const DOUBTFUL_STRENGTH = -0.4;
-/**
- * How much stronger than the reference's own trigger for the label a planted one is, and the most of that trigger's transfer that it has: 0.82 and 1.04, 0.35 and 0.34
- * of two that nothing else tells; natural ones have up to 0.68 and down to 0.43.
- */
-export const UNUSUAL_STRENGTH = 0.75;
-export const UNUSUAL_TRANSFER = 0.39;
 /**
  * The advantage, in spreads, from which on a label is a backdoor where the reference explains little. That of planted labels is 2.0 to 5.0 in networks on CIFAR-10
  * of the project's own, the most of natural ones 1.7, in clean networks 1.5.
@@ -78,38 +70,18 @@ export const isExplained = ({ transfer }: Evidence): boolean => transfer !== nul
 /** Whether the reference explains what is natural in a model whose triggers usually have this transfer. */
 export const isInformed = (usual: number | null): usual is number => usual !== null && usual > INFORMED_TRANSFER;
 
-/** Whether a label is stronger, and its trigger more foreign, than the reference's own trigger for it (natural.ts). */
-const isUnusual = (evidence: Evidence, natural: Evidence | undefined): boolean =>
-  natural !== undefined &&
-  strengthOf(evidence) - strengthOf(natural) >= UNUSUAL_STRENGTH &&
-  (evidence.transfer ?? 0) <= UNUSUAL_TRANSFER * (natural.transfer ?? 0);
-
-/** The labels with remarkably small triggers whose strength alone decides nothing, so that it must be known what is natural of them. */
-export function doubtfulLabels(
-  weighed: ReadonlyMap<number, Evidence>,
-  anomalyIndexOf: (label: number) => number,
-): number[] {
-  const grades = gradeLabels(weighed, anomalyIndexOf);
-  return [...weighed].flatMap(([label, evidence]) => {
-    const isOutlier = anomalyIndexOf(label) >= OUTLIER_INDEX;
-    return isOutlier && grades.get(label) !== 'backdoor' && strengthOf(evidence) >= DOUBTFUL_STRENGTH ? label : [];
-  });
-}
-
 /**
- * The grade of each label of one model whose reference explains what is natural, from what was weighed, from how many spreads its smallest trigger
- * lies below the median of all labels, and from what is natural of those that are doubtful.
+ * The grade of each label of one model whose reference explains what is natural, from what was weighed and from how many spreads its smallest trigger
+ * lies below the median of all labels.
  */
 export function gradeLabels(
   weighed: ReadonlyMap<number, Evidence>,
   anomalyIndexOf: (label: number) => number,
-  natural: ReadonlyMap<number, Evidence> = new Map(),
 ): Map<number, Grade> {
   const strongest = Math.max(...[...weighed.values()].map(({ conviction }) => conviction));
   const isPlanted = (label: number, evidence: Evidence): boolean => {
     const anomalyIndex = anomalyIndexOf(label);
     if (evidence.conviction < SHARE_OF_STRONGEST * strongest) return false;
-    if (isUnusual(evidence, natural.get(label))) return true;
     const isForeign = evidence.transfer !== null && !isExplained(evidence);
     if (!isForeign || anomalyIndex < OUTLIER_INDEX) return strengthOf(evidence) >= BACKDOOR_STRENGTH;
     return anomalyIndex >= FAR_OUTLIER_INDEX || strengthOf(evidence) >= FOREIGN_STRENGTH;

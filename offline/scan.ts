@@ -1,11 +1,10 @@
 /** Scanning: which labels of a model have a trigger, and is it a backdoor or a natural shortcut? */
 import { foldBatchNorm } from '../src/network/fold.ts';
 import type { Trigger } from '../src/trigger/trigger.ts';
-import type { Dataset } from './data/dataset.ts';
+import { digestDataset, type Dataset } from './data/dataset.ts';
 import type { Engine } from './engine/engine.ts';
 import { tellEvidence } from './evidence.ts';
 import {
-  doubtfulLabels,
   gradeByAdvantage,
   gradeLabels,
   isExplained,
@@ -15,13 +14,22 @@ import {
   type Evidence,
   type Grade,
 } from './grade.ts';
+import { runJobs } from './engine/pool.ts';
+import { runReportedJobs } from './jobs.ts';
 import type { Model } from './model.ts';
-import { trainReference, weighNatural } from './natural.ts';
-import type { Progress } from './progress.ts';
+import type { Progress, Report } from './progress.ts';
 import { labelAdvantages } from './recover/advantage.ts';
 import { faintLabels, isFaintIn, labelFaintness, type FaintLabel } from './recover/faint.ts';
 import { confirmed, CONFIRMED_HIT_RATE } from './recover/pool.ts';
-import { isCovering, type CoveringForm, type Measured, type TriggerForm } from './recover/measure.ts';
+import {
+  isCovering,
+  isOnGrid,
+  measureTriggers,
+  type CoveringForm,
+  type Measured,
+  type TriggerForm,
+} from './recover/measure.ts';
+import type { ReferenceInput } from './recover/reference.ts';
 import {
   REMARKABLE_INDEX,
   screenAll,
@@ -30,7 +38,7 @@ import {
   type Recovery,
   type Screening,
 } from './recover/screening.ts';
-import { smallestOfForm, strengthenPools } from './recover/strengthening.ts';
+import type { StrengthenInput } from './recover/strengthen.ts';
 
 /** What was found for one label; rates are on held-back clean images of other labels. */
 export type Finding = {
@@ -46,8 +54,6 @@ export type Finding = {
   faintness: Record<CoveringForm, number>;
   /** How many spreads the label stands out from the others by the size and the conviction of its triggers (recover/advantage.ts); null where it was not asked. */
   advantage: number | null;
-  /** The same of the reference's own trigger for the label; null where it was not asked. */
-  natural: Evidence | null;
   /** Sentences with figures, for people. */
   evidence: string[];
   /** Working recovered triggers, the smallest first. */
@@ -69,6 +75,11 @@ export type Scan = {
 export type ScanOptions = { engine: Engine; seed: number; progress: Progress };
 
 const SUSPECTS = 3;
+const STRENGTHEN_STEPS = 100;
+const STRENGTHEN_BUDGET = 1.25;
+const REFERENCE_STEPS = 250;
+const STRENGTHEN = new URL('./recover/strengthen.ts', import.meta.url);
+const REFERENCE = new URL('./recover/reference.ts', import.meta.url);
 
 /** The evidence for a label that nothing but triggers over the whole image reach. */
 const UNWEIGHED: Evidence = { conviction: 0, resemblance: 0, transfer: null };
@@ -96,7 +107,7 @@ export async function investigate(
   const strengthened = await progress.stage('strengthen', namesOf(recovery, [...pools.keys()]), (report) =>
     strengthenPools(recovery, pools, report),
   );
-  const findings = await gradeSuspects(recovery, survey, pools, strengthened, progress);
+  const findings = await gradeSuspects(recovery, survey, pools, strengthened);
   const dense = survey.screenings.flatMap(({ form, labels }) =>
     form === 'dense' ? labels.map(({ trigger }) => trigger) : [],
   );
@@ -173,19 +184,12 @@ async function gradeSuspects(
   { small, summaries, reference, faint, advantages }: Survey,
   pools: ReadonlyMap<number, Measured[]>,
   strengthened: readonly Measured[],
-  progress: Progress,
 ): Promise<Finding[]> {
   // What covers the image is told by its amplitude; noise is foreign to any reference.
   const weighable = [...strengthened, ...smallestOfForm(pools)].filter(({ form }) => !isCovering(form));
   const evidence = await weighTriggers(recovery, reference, weighable);
   const indexOf = (label: number): number => Math.max(...small.map(({ labels }) => labels[label]!.anomalyIndex));
-  const doubtful = advantages ? [] : doubtfulLabels(evidence, indexOf);
-  const natural = doubtful.length
-    ? await progress.stage('weigh', `${namesOf(recovery, doubtful)}, beside the reference's own`, (report) =>
-        weighNatural(recovery, reference, doubtful, report),
-      )
-    : new Map<number, Evidence>();
-  const grades = advantages ? gradeByAdvantage(advantages) : gradeLabels(evidence, indexOf, natural);
+  const grades = advantages ? gradeByAdvantage(advantages) : gradeLabels(evidence, indexOf);
   // A network in which labels are told by their advantage is easily led astray by noise of its own, but not by what is smooth.
   const telling = faint.filter(({ form }) => !advantages || form !== 'dense');
   const isFaintLabel = (targetLabel: number): boolean => telling.some(({ label }) => label === targetLabel);
@@ -195,7 +199,6 @@ async function gradeSuspects(
       anomalyIndex: indexOf(targetLabel),
       faintness: labelFaintness(summaries, targetLabel),
       advantage: advantages?.get(targetLabel) ?? null,
-      natural: natural.get(targetLabel) ?? null,
     };
     const weighedGrade = grades.get(targetLabel) ?? 'natural shortcut';
     const grade = isFaintLabel(targetLabel) && !isExplained(weighed) ? 'backdoor' : weighedGrade;
@@ -219,6 +222,48 @@ export function suspectLabels(screenings: readonly Screening[]): number[] {
   const indices = small.flatMap(({ labels }) => labels.map(({ anomalyIndex }, label) => ({ label, anomalyIndex })));
   const strongest = indices.toSorted((a, b) => b.anomalyIndex - a.anomalyIndex);
   return [...new Set(strongest.map(({ label }) => label))].slice(0, SUSPECTS);
+}
+
+const smallestOfForm = (pools: ReadonlyMap<number, readonly Measured[]>): Measured[] =>
+  [...pools.values()].flatMap((pool) =>
+    [...Map.groupBy(pool, ({ form }) => form).values()].map((sameForm) => sameForm[0]!),
+  );
+
+async function strengthenPools(
+  recovery: Recovery,
+  pools: ReadonlyMap<number, readonly Measured[]>,
+  report: Report,
+): Promise<Measured[]> {
+  const { network, weights, split, seed, engine } = recovery;
+  const starts = smallestOfForm(pools).filter(({ form }) => !isOnGrid(form));
+  const groups = [...Map.groupBy(starts, ({ form }) => form)];
+  const jobs = groups.map(([, sameForm]): StrengthenInput => {
+    const triggers = sameForm.map(({ trigger }) => trigger);
+    const budgets = triggers.map(() => STRENGTHEN_BUDGET);
+    return { network, weights, images: split.learn, triggers, budgets, steps: STRENGTHEN_STEPS, seed };
+  });
+  const strengthened = await runReportedJobs<StrengthenInput, Trigger[]>(STRENGTHEN, jobs, { engine, report });
+  const candidates = groups.flatMap(([form], index) => strengthened[index]!.map((trigger) => ({ form, trigger })));
+  return measureTriggers(recovery, split.heldBack, candidates);
+}
+
+/** References of this process: several models are often scanned with the same images. */
+const references = new Map<string, Model>();
+
+/** The network that never saw a trigger. */
+async function trainReference({ network, split, seed, engine }: Recovery): Promise<Model> {
+  const key = [digestDataset(split.learn), network.labelNames.length, seed, engine.kind].join();
+  const known = references.get(key);
+  if (known) return known;
+  const input: ReferenceInput = {
+    images: split.learn,
+    labelNames: network.labelNames,
+    steps: REFERENCE_STEPS,
+    seed,
+  };
+  const [reference] = await runJobs<ReferenceInput, Model>(REFERENCE, [input], { threads: 1, engine: engine.kind });
+  references.set(key, reference!);
+  return reference!;
 }
 
 /** A label's pool with its strengthened triggers, which lie nearer to what was planted. */

@@ -3,7 +3,6 @@ import { openEngine } from '../offline/engine/engine.ts';
 import type { Dataset } from '../offline/data/dataset.ts';
 import type { Model } from '../offline/model.ts';
 import {
-  doubtfulLabels,
   gradeByAdvantage,
   gradeLabels,
   isInformed,
@@ -132,27 +131,6 @@ test('a small trigger that is foreign to the reference is a backdoor even if it 
   expect(gradesOf({ 1: faint }, 0.9)).toEqual(['natural shortcut']);
   expect(gradesOf({ 1: { ...faint, transfer: 0.3 } }, 1)).toEqual(['natural shortcut']);
   expect(gradesOf({ 1: { ...faint, transfer: null } }, 1)).toEqual(['natural shortcut']);
-});
-
-const doubted: Evidence = { conviction: 0.8, resemblance: 0.6, transfer: 0.25 };
-const ofReference: Evidence = { conviction: 0.6, resemblance: 0.75, transfer: 0.7 };
-
-test('a label that is stronger than the reference’s own trigger for it, and whose trigger carries the reference much less far than that, is a backdoor', () => {
-  const gradeBeside = (natural: Evidence) =>
-    gradeLabels(new Map([[1, doubted]]), () => 1.5, new Map([[1, natural]])).get(1);
-  expect(gradeBeside(ofReference)).toBe('backdoor');
-  expect(gradeBeside({ ...ofReference, resemblance: 0.6 })).toBe('natural shortcut');
-  expect(gradeBeside({ ...ofReference, transfer: 0.6, resemblance: 0.8 })).toBe('natural shortcut');
-  expect(gradeBeside({ ...ofReference, transfer: null })).toBe('natural shortcut');
-});
-
-test('what is natural is asked of labels with remarkably small triggers that are hardly explained and not yet told', () => {
-  const doubtful = (evidence: Partial<Evidence>, anomalyIndex: number) =>
-    doubtfulLabels(new Map([[1, { ...doubted, ...evidence }]]), () => anomalyIndex);
-  expect(doubtful({}, 1.5)).toEqual([1]);
-  expect(doubtful({}, 0.5)).toEqual([]);
-  expect(doubtful({ resemblance: 1.2 }, 1.5)).toEqual([]);
-  expect(doubtful({ conviction: 2 }, 1.5)).toEqual([]);
 });
 
 test('the reference explains what is natural where it is usually carried along by triggers', async () => {

@@ -142,12 +142,6 @@ function screenFully(
   );
 }
 
-/** The triggers of small norm of a few labels. */
-export function screenSmall(recovery: Recovery, labels: readonly number[], report: Report): Promise<Measured[]> {
-  const columns = (form: TriggerForm): number[] => Array.from({ length: SCREEN_STARTS[form] }, () => labels).flat();
-  return screenLabels(recovery, SCREEN_STEPS, (form) => (isCovering(form) ? [] : [columns(form)]), report);
-}
-
 /** Recovers triggers for a few labels from several starting points each, those that cover the image only for the labels that are faint in that form. */
 export function searchLabels(
   recovery: Recovery,

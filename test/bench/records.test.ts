@@ -9,7 +9,7 @@ const DOCS = join(import.meta.dirname, '..', '..', 'docs');
 const PLANTED = new Set(['badnets-3', 'trojannn', 'imc', 'blended', 'additive']);
 
 /** Victims that the README says are missed. */
-const MISSED = new Set(['digits imc 5']);
+const MISSED = new Set(['digits imc 2', 'digits imc 5']);
 
 type DefenseRecord = Extract<BenchRecord, { kind: 'defense' }>;
 

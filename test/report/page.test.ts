@@ -19,7 +19,6 @@ const finding: Finding = {
   anomalyIndex: 2,
   faintness: { dense: 1, smooth: 1, warp: 1 },
   advantage: null,
-  natural: null,
   evidence: ['It convinces <b>.'],
   pool: [{ form: 'additive', trigger, norm: 12.3, hitRate: 0.9 }],
 };

@@ -104,7 +104,7 @@ const HARD: AttackName[] = [
   'clean-label',
 ];
 const OURS = ['none', 'baeraser', 'ours', 'probe', 'image-match'];
-/** Seeds of victims made when a limit was put with one of their kind in view, to see whether it holds. */
+/** Seeds of more victims of the kinds that are missed at times, made when everything had been chosen. */
 const AFTERWARDS = { twoTriggers: [2, 3], imc: [4, 5] };
 /** A victim that the paper's experiments are repeated on. */
 const PAPER_RUN = { ...FASHION, attacks: ['badnets-5'], methods: ['none', 'baeraser', 'ours'] } as const;

@@ -48,10 +48,6 @@ const surroundings = {
         smoothFaintness: z.number().optional(),
         warpFaintness: z.number().optional(),
         advantage: z.number().nullable().optional(),
-        natural: z
-          .object({ conviction: z.number(), resemblance: z.number(), transfer: z.number().nullable() })
-          .nullable()
-          .optional(),
       }),
     )
     .nullable(),

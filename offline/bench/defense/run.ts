@@ -198,20 +198,10 @@ const INDIFFERENT: Fitted = { score: async ({ count }) => new Float32Array(count
 const recoveryOf = (scanned: Timed<Scanned> | undefined): Pick<BenchRecord, 'findings' | 'recoverySeconds'> => ({
   findings:
     scanned?.value.scan.findings.map(
-      ({ targetLabel, grade, conviction, resemblance, transfer, anomalyIndex, faintness, advantage, natural }) => {
+      ({ targetLabel, grade, conviction, resemblance, transfer, anomalyIndex, faintness, advantage }) => {
         const { dense, smooth, warp } = faintness;
         const amplitudes = { faintness: dense, smoothFaintness: smooth, warpFaintness: warp };
-        return {
-          targetLabel,
-          grade,
-          conviction,
-          resemblance,
-          transfer,
-          anomalyIndex,
-          ...amplitudes,
-          advantage,
-          natural,
-        };
+        return { targetLabel, grade, conviction, resemblance, transfer, anomalyIndex, ...amplitudes, advantage };
       },
     ) ?? null,
   recoverySeconds: scanned?.seconds ?? null,
