@@ -43,11 +43,13 @@ describe('grids', () => {
   });
 
   test('small and digits have three seeds of every planted victim and twenty clean models each', () => {
-    for (const cells of [planCells(GRIDS.small), planCells(GRIDS.digits)]) {
+    for (const grid of ['small', 'digits'] as const) {
+      const cells = planCells(GRIDS[grid]);
       expect(cells.filter(({ attack }) => attack === 'none').length).toBe(20);
       for (const attack of ['badnets-3', 'trojannn', 'imc', 'blended', 'additive']) {
         const ours = cells.filter((cell) => cell.attack === attack && cell.method === 'ours');
-        expect(ours.map(({ seed }) => seed)).toEqual(expect.arrayContaining([1, 2, 3]));
+        const further = grid === 'digits' && attack === 'imc' ? [4, 5] : [];
+        expect(ours.map(({ seed }) => seed)).toEqual([1, 2, 3, ...further]);
       }
     }
   });

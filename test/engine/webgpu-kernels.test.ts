@@ -3,8 +3,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { closeEngine, openEngine, type Engine } from '../../offline/engine/engine.ts';
 import { randomSource } from '../../offline/engine/random.ts';
 import { findAdapter } from '../../offline/engine/webgpu.ts';
-import { warpImages } from '../../src/trigger/warp.ts';
 import { crossEntropy, descend } from '../../offline/train.ts';
+import { warpImages } from '../../src/trigger/warp.ts';
 
 const adapter = await findAdapter();
 if (adapter.found !== 'adapter') console.warn('SKIPPED: no WebGPU adapter, so that its kernels are not compared');

@@ -104,8 +104,8 @@ const HARD: AttackName[] = [
   'clean-label',
 ];
 const OURS = ['none', 'baeraser', 'ours', 'probe', 'image-match'];
-/** Seeds of more victims of the kinds that are missed at times, made when everything had been chosen. */
-const AFTERWARDS = { twoTriggers: [2, 3], imc: [4, 5] };
+/** Ours beside nothing, where no other method is compared. */
+const ALONE = ['none', 'ours', 'probe'];
 /** A victim that the paper's experiments are repeated on. */
 const PAPER_RUN = { ...FASHION, attacks: ['badnets-5'], methods: ['none', 'baeraser', 'ours'] } as const;
 /** 1, 2, 5 and 10 % of the training images. */
@@ -129,13 +129,14 @@ export const GRIDS = {
   small: [
     { ...FASHION, attacks: PLANTED, methods: ALL, seeds: [1] },
     { ...FASHION, attacks: PLANTED, methods: OURS, seeds: [2, 3] },
-    { ...FASHION, attacks: HARD, methods: ['none', 'ours', 'probe'], seeds: [1] },
-    { ...FASHION, attacks: ['two-triggers'], methods: ['none', 'ours', 'probe'], seeds: AFTERWARDS.twoTriggers },
+    { ...FASHION, attacks: HARD, methods: ALONE, seeds: [1] },
+    // A kind that is missed at times; made, like those of MNIST below, when everything had been chosen.
+    { ...FASHION, attacks: ['two-triggers'], methods: ALONE, seeds: [2, 3] },
     { ...FASHION, ...CONTROL, seeds: upTo(20) },
   ],
   digits: [
     { ...MNIST, attacks: PLANTED, methods: OURS },
-    { ...MNIST, attacks: ['imc'], methods: ['none', 'ours', 'probe'], seeds: AFTERWARDS.imc },
+    { ...MNIST, attacks: ['imc'], methods: ALONE, seeds: [4, 5] },
     { ...MNIST, ...CONTROL, seeds: upTo(20) },
   ],
   // Seed by seed, so that what there is of them after an hour is whole.
