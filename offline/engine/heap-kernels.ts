@@ -41,33 +41,6 @@ export function depthwiseFilterGradient(
   return gradient;
 }
 
-/** Adds `columns` [B*OH*OW,kh*kw*C], the input gradient window by window, up to the gradient [B,H,W,C] (col2im). */
-export function foldColumns(columns: TensorInfo, info: Conv2DInfo, backend: BackendWasm): TensorInfo {
-  const { inHeight, inWidth, inChannels, outHeight, outWidth, filterHeight, filterWidth, padInfo } = info;
-  const gradient = backend.makeOutput(info.inShape, 'float32');
-  const dx = backend.typedArrayFromHeap(gradient);
-  const windows = backend.typedArrayFromHeap(columns);
-  const line = filterWidth * inChannels;
-  dx.fill(0);
-  for (let row = 0; row < info.batchSize * outHeight; row++) {
-    const firstY = (row % outHeight) * info.strideHeight - padInfo.top;
-    const image = Math.floor(row / outHeight) * inHeight;
-    for (let column = 0; column < outWidth; column++) {
-      const firstX = column * info.strideWidth - padInfo.left;
-      const from = Math.max(0, -firstX) * inChannels;
-      const to = Math.min(filterWidth, inWidth - firstX) * inChannels;
-      for (let tapY = 0; tapY < filterHeight; tapY++) {
-        const inY = firstY + tapY;
-        if (inY < 0 || inY >= inHeight) continue;
-        const source = ((row * outWidth + column) * filterHeight + tapY) * line;
-        const target = ((image + inY) * inWidth + firstX) * inChannels;
-        for (let offset = from; offset < to; offset++) dx[target + offset]! += windows[source + offset]!;
-      }
-    }
-  }
-  return gradient;
-}
-
 /** Sums x [N,C] over its rows, in float64, and divides by `divisor`: the leading axes of a reduction, which the backend would transpose. */
 export function sumRows(x: TensorInfo, channels: number, divisor: number, backend: BackendWasm): Float32Array {
   const values = backend.typedArrayFromHeap(x);

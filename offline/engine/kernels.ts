@@ -13,6 +13,11 @@ export type Kernels = {
   prepare(...geometry: number[]): void;
   convolve(filter: number, bias: number): void;
   filterGradient(gradient: number): void;
+  windowScratchFloats(numbers: number, outputs: number): number;
+  prepareWindows(...geometry: number[]): void;
+  convolveWindows(filter: number, bias: number): void;
+  windowInputGradient(filter: number): void;
+  windowFilterGradient(gradient: number): void;
   maxPoolGradient(dy: number, x: number, y: number, dx: number, ...geometry: number[]): void;
   elu(from: number, to: number, count: number): void;
   eluGradient(dy: number, y: number, to: number, count: number): void;

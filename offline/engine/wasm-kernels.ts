@@ -4,7 +4,7 @@
  * The convolution gradients are convolutions themselves (Dumoulin and Visin, "A guide to convolution arithmetic for deep
  * learning", arXiv 1603.07285, sections 4.3-4.5), so they run on the backend's fast forward kernel: the filter gradient
  * convolves the transposed images with the output gradient as the filter, the stride becoming the dilation; the input
- * gradient convolves the output gradient with the flipped filter. With a stride it is a matrix product and col2im instead.
+ * gradient convolves the output gradient with the flipped filter. With a stride it has a kernel of its own (convolution-kernels.ts).
  * Depthwise filter gradients and some others are plain loops over the WASM heap (heap-kernels.ts).
  */
 import {
@@ -13,7 +13,6 @@ import {
   depthwiseConv2d,
   engine,
   getKernel,
-  matMul,
   registerKernel,
   reshape,
   slice,
@@ -30,7 +29,7 @@ import {
 import type { BackendWasm } from '@tensorflow/tfjs-backend-wasm';
 import { convolutionInfo, type Conv2DInfo, type ConvolutionAttributes, type Shape4D } from './convolution.ts';
 import { spread } from './gradients.ts';
-import { depthwiseFilterGradient, flipTaps, foldColumns, repeatAxes, sumRows, sumSegments } from './heap-kernels.ts';
+import { depthwiseFilterGradient, flipTaps, repeatAxes, sumRows, sumSegments } from './heap-kernels.ts';
 import { wrapKernel } from './wrap-kernel.ts';
 
 type Inputs = Record<string, Tensor>;
@@ -129,21 +128,12 @@ function inputBorders(info: Conv2DInfo): { rows: Border; columns: Border } {
 
 const asTensor = (info: TensorInfo): Tensor4D => engine().makeTensorFromTensorInfo(info) as Tensor4D;
 
-/** The gradient [B,H,W,C] of a convolution's input. */
+/** The gradient [B,H,W,C] of the input of a convolution without a stride. */
 function inputGradient(dy: Tensor4D, filter: Tensor4D, info: Conv2DInfo, backend: BackendWasm): Tensor4D {
-  if (info.strideHeight > 1 || info.strideWidth > 1) return stridedInputGradient(dy, filter, info, backend);
   const { rows, columns } = inputBorders(info);
   const flipped = transpose(asTensor(flipTaps(filter, backend)), [0, 1, 3, 2]);
   const [fitted, padding] = fitBorders(dy, rows, columns);
   return conv2d(fitted, flipped, 1, padding);
-}
-
-/** The same for a stride, where spreading `dy` would multiply the work by it: a product to all taps at once, then folded. */
-function stridedInputGradient(dy: Tensor4D, filter: Tensor4D, info: Conv2DInfo, backend: BackendWasm): Tensor4D {
-  const { batchSize, outHeight, outWidth, outChannels, filterHeight, filterWidth, inChannels } = info;
-  const positions = reshape(dy, [batchSize * outHeight * outWidth, outChannels]);
-  const taps = reshape(filter, [filterHeight * filterWidth * inChannels, outChannels]);
-  return asTensor(foldColumns(matMul(positions, taps, false, true), info, backend));
 }
 
 /** The gradient [B,H,W,C] of a depthwise convolution's input; `filter` is [kh,kw,C,M]. */

@@ -4,11 +4,11 @@ import { enableProdMode, env, findBackend, setBackend } from '@tensorflow/tfjs-c
 import { setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
 import { fileURLToPath } from 'node:url';
 import { failure, success, type Result } from '../../src/result.ts';
+import { registerConvolutions } from './convolution-kernels.ts';
 import { registerGradients } from './gradients.ts';
 import { areKernelsSupported } from './kernels.ts';
 import { registerSimdKernels } from './simd-kernels.ts';
 import { registerGradientKernels } from './wasm-kernels.ts';
-import { registerWinograd } from './winograd.ts';
 
 /** Makes the WASM backend the current one of this thread; opening it again changes nothing. */
 export async function openWasm(): Promise<Result<void>> {
@@ -23,7 +23,7 @@ export async function openWasm(): Promise<Result<void>> {
   if (!findBackend('wasm')) {
     registerGradientKernels();
     registerSimdKernels();
-    registerWinograd();
+    registerConvolutions();
   }
   setWasmPaths(fileURLToPath(import.meta.resolve('@tensorflow/tfjs-backend-wasm/wasm-out/')));
   if (await setBackend('wasm')) return success(undefined);

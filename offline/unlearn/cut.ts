@@ -1,6 +1,4 @@
 /** Where trunk and head are parted: as late as the probe still separates and the head can still unlearn, by held-back measurement. */
-import * as tf from '@tensorflow/tfjs-core';
-import { toDevice } from '../../src/network/forward.ts';
 import { cutCandidates, headWeightShapes } from '../../src/network/cuts.ts';
 import type { Network } from '../../src/network/network.ts';
 import { attackSuccessRate, cleanMetrics, type Answers } from '../../src/metrics.ts';
@@ -8,22 +6,25 @@ import { judgeHeldBack, strongestHit } from '../../src/release/gate.ts';
 import type { HostTensor, HostWeights } from '../../src/network/safetensors.ts';
 import type { Trigger } from '../../src/trigger/trigger.ts';
 import { spread } from '../batch.ts';
-import { calibrate, scoreImages } from '../calibrate.ts';
+import { calibrate, type Calibration } from '../calibrate.ts';
 import { selectImages } from '../data/dataset.ts';
 import type { Engine } from '../engine/engine.ts';
+import { runJobs } from '../engine/pool.ts';
 import { runReportedJobs } from '../jobs.ts';
 import { mean } from '../mean.ts';
 import { answersOf } from '../predict.ts';
 import type { Report } from '../progress.ts';
 import { labelHitRates } from '../recover/measure.ts';
 import type { Relatives } from '../recover/grow.ts';
-import type { Split } from '../recover/screening.ts';
+import { chunks, type Split } from '../recover/screening.ts';
 import { ASCENT_WEIGHTS, type Ascent } from './ascent.ts';
 import type { Unlearned, Unlearning } from './late.ts';
+import type { SeparationInput } from './separation.ts';
 import type { Moment } from './trade-off.ts';
 
 const LATE = new URL('./late.ts', import.meta.url);
 const ASCENT = new URL('./ascent.ts', import.meta.url);
+const SEPARATION = new URL('./separation.ts', import.meta.url);
 const STEPS = { late: 400, ascent: 150 };
 /** Late unlearning is done so many times, from other draws, and the heads are averaged; as many as two cores do side by side. */
 const HEADS = 2;
@@ -195,11 +196,12 @@ async function measureCut(
   const targets = pools.map((pool) => pool[0]!.targetLabel);
   const before = cleanMetrics(was, heldBack.labels, targets);
   const after = cleanMetrics(await answersOf(network, weights, heldBack), heldBack.labels, targets);
-  // The hit rates are measured on worker threads, the separation in this one.
-  const [hitRates, separation] = await Promise.all([
+  // The hit rates are measured on worker threads, the probes are fitted in this one.
+  const [hitRates, fitted] = await Promise.all([
     labelHitRates({ network, weights, engine }, heldBack, triggers),
-    separationAt(input, cut),
+    fitTrialProbes(input, cut),
   ]);
+  const separation = await separationAt(input, cut, fitted);
   const obedience = triggers.map(({ targetLabel }, index) => {
     return hitRates[index]![targetLabel]! - attackSuccessRate(was.labels, heldBack.labels, targetLabel).rate;
   });
@@ -223,30 +225,37 @@ const grownOf = (pool: readonly Trigger[], grown: readonly Trigger[]): Trigger[]
 export const withGrown = (pools: CutInput['pools'], grown: CutInput['grown']): Trigger[][] =>
   pools.map((pool) => [...pool, ...grownOf(pool, grown)]);
 
-/**
- * The share of triggered held-back images that probes fitted to every other trigger flag. What an attacker stamps is no smaller than the
- * smallest trigger that works, so where a label has larger relatives they are what must be flagged.
- */
-async function separationAt(input: CutInput, cut: string): Promise<number> {
-  const { network, split, pools, grown, seed } = input;
-  const { learn, heldBack } = split;
-  const { probes, threshold } = await calibrate({
+/** Probes that are fitted to every other trigger of each pool, with their threshold. */
+function fitTrialProbes({ network, weights, split, pools, grown, seed }: CutInput, cut: string): Promise<Calibration> {
+  const { learn } = split;
+  return calibrate({
     network,
-    weights: input.weights,
+    weights,
     cut,
     images: selectImages(learn, spread(learn.count, TRIAL_IMAGES)),
     pools: withGrown(pools, grown).map((pool) => pool.filter((_, index) => index % 2 === 0)),
     falsePositiveRate: FALSE_POSITIVE_RATE,
     seed,
   });
-  const images = selectImages(heldBack, spread(heldBack.count, FLAGGED_IMAGES));
-  const flagged: number[] = [];
-  const weights = toDevice(input.weights);
+}
+
+/**
+ * The share of triggered held-back images that probes flag. What an attacker stamps is no smaller than the smallest trigger that works, so where a label has
+ * larger relatives they are what must be flagged.
+ */
+async function separationAt(input: CutInput, cut: string, { probes, threshold }: Calibration): Promise<number> {
+  const { network, weights, split, pools, grown, engine } = input;
+  const images = selectImages(split.heldBack, spread(split.heldBack.count, FLAGGED_IMAGES));
   const stamped = pools.flatMap((pool) => (grownOf(pool, grown).length ? grownOf(pool, grown) : pool));
-  for (const trigger of stamped) {
-    const scores = await scoreImages(network, weights, cut, probes, images, trigger);
-    flagged.push(scores.filter((score) => score > threshold).length / scores.length);
-  }
-  tf.dispose([...weights.values()]);
-  return mean(flagged);
+  const jobs = chunks(stamped, Math.ceil(stamped.length / engine.threads)).map((triggers): SeparationInput => ({
+    network,
+    weights,
+    cut,
+    probes,
+    threshold,
+    images,
+    triggers,
+  }));
+  const { threads, kind } = engine;
+  return mean((await runJobs<SeparationInput, number[]>(SEPARATION, jobs, { threads, engine: kind })).flat());
 }
