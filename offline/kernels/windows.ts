@@ -92,7 +92,7 @@ export function convolveWindows(filter: usize, bias: usize): void {
   packFilter(filter);
   for (let first = 0; first < positions; first += BLOCK) {
     const count = min(BLOCK, positions - first);
-    copyWindows(first, count);
+    moveWindows(first, count, false);
     const to = results + bytes(first * outputs);
     // The product takes rows by fours, and nothing may be written behind the last of the outputs.
     const sums = count & 3 ? products : to;
@@ -114,7 +114,7 @@ export function windowInputGradient(filter: usize): void {
       gradient = products;
     }
     multiply(gradient, panels, windows, (count + 3) & ~3, outputs, wide);
-    addWindows(first, count);
+    moveWindows(first, count, true);
   }
 }
 
@@ -123,7 +123,7 @@ export function windowFilterGradient(gradient: usize): void {
   memory.fill(panels, 0, bytes(wide * outputs));
   for (let first = 0; first < positions; first += BLOCK) {
     const count = min(BLOCK, positions - first);
-    copyWindows(first, count);
+    moveWindows(first, count, false);
     multiplyTransposed(windows, results + bytes(first * outputs), panels, count, wide, outputs);
   }
   memory.copy(gradient, panels, bytes(numbers * outputs));
@@ -165,12 +165,12 @@ function packTransposed(filter: usize): void {
   }
 }
 
-/** Copies the windows of `count` outputs from the one numbered `first` on to the rows of the scratch. */
-function copyWindows(first: i32, count: i32): void {
+/** Copies the windows of `count` outputs from the one numbered `first` on to the rows of the scratch, or adds the rows to them (col2im). */
+function moveWindows(first: i32, count: i32, adds: bool): void {
   let column = first % outWidth;
   let row = first / outWidth;
   for (let index = 0; index < count; index++) {
-    copyWindow(row, column, windows + bytes(index * wide));
+    moveWindow(row, column, windows + bytes(index * wide), adds);
     if (++column === outWidth) {
       column = 0;
       row++;
@@ -178,46 +178,22 @@ function copyWindows(first: i32, count: i32): void {
   }
 }
 
-/** Copies the window of the output in `column` of `row`, counted over all images; what lies beside the image is 0. */
-function copyWindow(row: i32, column: i32, to: usize): void {
-  const y = (row % outHeight) * strideY - top;
-  const x = column * strideX - left;
-  const image = images + bytes((row / outHeight) * height * width * channels);
-  const line = filterWidth * channels;
-  const from = max(0, -x) * channels;
-  const until = min(filterWidth, width - x) * channels;
-  if (y < 0 || y + filterHeight > height || until - from < line) memory.fill(to, 0, bytes(numbers));
-  const last = min(filterHeight, height - y);
-  for (let tap = max(0, -y); tap < last; tap++) {
-    const source = image + bytes(((y + tap) * width + x) * channels);
-    copyFloats(source + bytes(from), to + bytes(tap * line + from), until - from);
-  }
-}
-
-/** Adds the rows of the scratch to the windows of `count` images' pixels from output `first` on (col2im). */
-function addWindows(first: i32, count: i32): void {
-  let column = first % outWidth;
-  let row = first / outWidth;
-  for (let index = 0; index < count; index++) {
-    addWindow(windows + bytes(index * wide), row, column);
-    if (++column === outWidth) {
-      column = 0;
-      row++;
-    }
-  }
-}
-
-function addWindow(from: usize, row: i32, column: i32): void {
+/** The window of the output in `column` of `row`, counted over all images; of what lies beside the image a copy has zeros, and nothing is added to it. */
+function moveWindow(row: i32, column: i32, window: usize, adds: bool): void {
   const y = (row % outHeight) * strideY - top;
   const x = column * strideX - left;
   const image = images + bytes((row / outHeight) * height * width * channels);
   const line = filterWidth * channels;
   const start = max(0, -x) * channels;
-  const until = min(filterWidth, width - x) * channels;
+  const count = min(filterWidth, width - x) * channels - start;
+  const isWhole = y >= 0 && y + filterHeight <= height && count === line;
+  if (!adds && !isWhole) memory.fill(window, 0, bytes(numbers));
   const last = min(filterHeight, height - y);
   for (let tap = max(0, -y); tap < last; tap++) {
-    const target = image + bytes(((y + tap) * width + x) * channels);
-    addFloats(from + bytes(tap * line + start), target + bytes(start), until - start);
+    const pixels = image + bytes(((y + tap) * width + x) * channels + start);
+    const part = window + bytes(tap * line + start);
+    if (adds) addFloats(part, pixels, count);
+    else copyFloats(pixels, part, count);
   }
 }
 
