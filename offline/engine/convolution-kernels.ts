@@ -1,7 +1,7 @@
 /**
  * Convolutions and their gradients on the project's own kernels instead of those of the tfjs WASM backend, which know no fused multiply-add: 3 x 3 filters
- * with stride 1 by Winograd's filtering (offline/kernels/winograd.ts), the others window by window (offline/kernels/windows.ts). What is dilated or very
- * large, or has hardly any channels, stays with the backend.
+ * with stride 1 by Winograd's filtering (offline/kernels/winograd.ts), the others window by window (offline/kernels/windows.ts). What is dilated, or has hardly
+ * any channels, stays with the backend.
  */
 import { getKernel, util, type TensorInfo } from '@tensorflow/tfjs-core';
 import type { BackendWasm } from '@tensorflow/tfjs-backend-wasm';
@@ -47,8 +47,6 @@ const WINDOWS: Method = {
 const LEAST_TILES = 32;
 /** Few channels or outputs are left to the backend: filling them up with zeros would be most of the work. */
 const LEAST_CHANNELS = 3;
-/** Larger filters are left to it too: the backend's own way to a filter's gradient has them as large as the images, for few outputs. */
-const LARGEST_SIDE = 11;
 /** Outputs are filled up with zeros to a multiple of it. */
 const OUTPUT_STEP = 8;
 /** The backend's kernels for the activations of fused convolutions. */
@@ -107,7 +105,6 @@ function methodFor(images: number[], filter: number[], attributes: Attributes): 
   const { strideHeight, strideWidth, dilationHeight, dilationWidth } = info;
   const isDilated = dilationHeight > 1 || dilationWidth > 1;
   if (isDilated || Math.min(inChannels, outChannels) < LEAST_CHANNELS) return undefined;
-  if (Math.max(filterHeight, filterWidth) > LARGEST_SIDE) return undefined;
   const is3By3 = filterHeight === 3 && filterWidth === 3 && strideHeight === 1 && strideWidth === 1;
   if (!is3By3) return { info, method: WINDOWS };
   const tiles = batchSize * Math.ceil(outHeight / 4) * Math.ceil(outWidth / 4);

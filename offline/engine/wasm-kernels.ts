@@ -22,6 +22,7 @@ import {
   unregisterKernel,
   util,
   type DataType,
+  type NamedAttrMap,
   type Tensor,
   type Tensor4D,
   type TensorInfo,
@@ -41,13 +42,17 @@ type Attributes = ConvolutionAttributes & {
   dtype: DataType;
   reps: number[];
 };
+type Convolve = (inputs: Inputs, attributes: NamedAttrMap) => Tensor4D;
 type Kernel = (inputs: Inputs, attributes: Attributes, backend: BackendWasm) => TensorInfo;
 
 /** Registers the gradient kernels on the WASM backend, in place of its own; call it before the backend is opened. */
 export function registerGradientKernels(): void {
-  replaceKernel('Conv2DBackpropFilter', ({ x, dy }, attributes) => {
+  // What the project's own kernels leave to the backend stays there whole: they round otherwise.
+  const ownConvolution = getKernel('Conv2D', 'wasm').kernelFunc;
+  replaceKernel('Conv2DBackpropFilter', ({ x, dy }, attributes, backend) => {
+    const convolve: Convolve = (inputs, attrs) => asTensor(ownConvolution({ inputs, attrs, backend }) as TensorInfo);
     const info = convolutionInfo(x!.shape as Shape4D, attributes.filterShape, attributes, false);
-    return tidy(() => filterGradient(x as Tensor4D, dy as Tensor4D, info));
+    return tidy(() => filterGradient(x as Tensor4D, dy as Tensor4D, info, convolve));
   });
   replaceKernel('Conv2DBackpropInput', ({ dy, filter }, attributes, backend) => {
     const info = convolutionInfo(attributes.inputShape, filter!.shape as Shape4D, attributes, false);
@@ -106,7 +111,7 @@ function fitBorders(x: Tensor4D, rows: Border, columns: Border): [Tensor4D, back
 }
 
 /** The gradient [kh,kw,C,O] of a convolution's filter: images and output gradient convolved with the batch as channels. */
-function filterGradient(x: Tensor4D, dy: Tensor4D, info: Conv2DInfo): Tensor4D {
+function filterGradient(x: Tensor4D, dy: Tensor4D, info: Conv2DInfo, convolve: Convolve): Tensor4D {
   const { strideHeight, strideWidth, filterHeight, filterWidth, padInfo } = info;
   // What the last window leaves unread at the far border would give rows beyond the filter, hence the crop.
   const rows = filterHeight - 1 + (info.outHeight - 1) * strideHeight + 1 - info.inHeight - padInfo.top;
@@ -114,7 +119,8 @@ function filterGradient(x: Tensor4D, dy: Tensor4D, info: Conv2DInfo): Tensor4D {
   const images = transpose(x, [3, 1, 2, 0]);
   const filter = transpose(dy, [1, 2, 0, 3]);
   const [fitted, padding] = fitBorders(images, [padInfo.top, rows], [padInfo.left, columns]);
-  const gradient = conv2d(fitted, filter, 1, padding, 'NHWC', [strideHeight, strideWidth]);
+  const dilations = [strideHeight, strideWidth];
+  const gradient = convolve({ x: fitted, filter }, { strides: 1, pad: padding, dataFormat: 'NHWC', dilations });
   return transpose(gradient, [1, 2, 0, 3]);
 }
 
