@@ -19,3 +19,21 @@ export async function runReportedJobs<Input extends { steps: number }, Output>(
     },
   });
 }
+
+/** Parts a list among the engine's threads, a job for each part, and puts the outputs, one for each item, together again. */
+export async function runShared<Item, Input, Output>(
+  jobModule: URL,
+  items: readonly Item[],
+  jobOf: (share: Item[]) => Input,
+  { threads, kind }: Engine,
+): Promise<Output[]> {
+  const jobs = chunks(items, Math.ceil(items.length / threads)).map(jobOf);
+  return (await runJobs<Input, Output[]>(jobModule, jobs, { threads, engine: kind })).flat();
+}
+
+/** A list in parts of at most `size`. */
+export function chunks<T>(items: readonly T[], size: number): T[][] {
+  return Array.from({ length: Math.ceil(items.length / size) }, (_, index) =>
+    items.slice(index * size, (index + 1) * size),
+  );
+}

@@ -20,28 +20,18 @@ type Attributes = ConvolutionAttributes & {
 /** One of the two ways: its kernels, and to a multiple of how many channels images must be filled up with zeros. */
 type Method = {
   channelStep: number;
-  scratchFloats: (kernels: Kernels, info: Conv2DInfo, channels: number, outputs: number) => number;
-  /** Tells the kernels what they convolve; the sizes are those that both ways ask for. */
-  prepare: (kernels: Kernels, info: Conv2DInfo, sizes: number[]) => void;
-  convolve: (kernels: Kernels, filter: number, bias: number) => void;
-  filterGradient: (kernels: Kernels, gradient: number) => void;
+  kernels: (all: Kernels) => Pick<Kernels, 'scratchFloats' | 'prepare' | 'convolve' | 'filterGradient'>;
 };
 
-const WINOGRAD: Method = {
-  channelStep: 4,
-  scratchFloats: (kernels, _, channels, outputs) => kernels.scratchFloats(channels, outputs),
-  prepare: (kernels, _, sizes) => kernels.prepare(...sizes),
-  convolve: (kernels, filter, bias) => kernels.convolve(filter, bias),
-  filterGradient: (kernels, gradient) => kernels.filterGradient(gradient),
-};
+const WINOGRAD: Method = { channelStep: 4, kernels: (all) => all };
 const WINDOWS: Method = {
   channelStep: 1,
-  scratchFloats: (kernels, { filterHeight, filterWidth }, channels, outputs) =>
-    kernels.windowScratchFloats(filterHeight * filterWidth * channels, outputs),
-  prepare: (kernels, { filterHeight, filterWidth, strideHeight, strideWidth }, sizes) =>
-    kernels.prepareWindows(...sizes, filterHeight, filterWidth, strideHeight, strideWidth),
-  convolve: (kernels, filter, bias) => kernels.convolveWindows(filter, bias),
-  filterGradient: (kernels, gradient) => kernels.windowFilterGradient(gradient),
+  kernels: (all) => ({
+    scratchFloats: all.windowScratchFloats,
+    prepare: all.prepareWindows,
+    convolve: all.convolveWindows,
+    filterGradient: all.windowFilterGradient,
+  }),
 };
 
 const LEAST_TILES = 32;
@@ -121,7 +111,7 @@ function convolve({ x, filter, bias }: Inputs, { info, method }: Suited, backend
   const added = bias && fitRows(bias, outChannels, outputs, backend);
   const sums = makeFloats(backend, outShape.with(3, outputs));
   const scratch = prepare({ info, method }, images, sums, backend);
-  method.convolve(kernelsOf(backend), pointerOf(backend, taps), added ? pointerOf(backend, added) : 0);
+  method.kernels(kernelsOf(backend)).convolve(pointerOf(backend, taps), added ? pointerOf(backend, added) : 0);
   const { dataId } = fitRows(sums, outputs, outChannels, backend);
   release(backend, [images, wide, taps, sums, scratch, ...(added ? [added] : [])]);
   return { dataId, shape: outShape, dtype: 'float32' };
@@ -135,7 +125,7 @@ function filterGradient(x: TensorInfo, dy: TensorInfo, { info, method }: Suited,
   const gradient = fitRows(dy, outChannels, outputs, backend);
   const taps = makeFloats(backend, [filterHeight, filterWidth, channels, outputs]);
   const scratch = prepare({ info, method }, images, gradient, backend);
-  method.filterGradient(kernelsOf(backend), pointerOf(backend, taps));
+  method.kernels(kernelsOf(backend)).filterGradient(pointerOf(backend, taps));
   const wide = fitRows(taps, channels * outputs, inChannels * outputs, backend);
   const { dataId } = fitRows(wide, outputs, outChannels, backend);
   release(backend, [images, gradient, taps, wide, scratch]);
@@ -166,12 +156,16 @@ function filledUp(
 /** Tells the kernels what they convolve; returns the scratch that they work in. */
 function prepare({ info, method }: Suited, images: TensorInfo, results: TensorInfo, backend: BackendWasm): TensorInfo {
   const { batchSize, inHeight, inWidth, outHeight, outWidth, padInfo } = info;
+  const { filterHeight, filterWidth, strideHeight, strideWidth } = info;
   const { channels, outputs } = filledUp(info, method);
-  const kernels = kernelsOf(backend);
-  const scratch = makeFloats(backend, [method.scratchFloats(kernels, info, channels, outputs)]);
+  const all = kernelsOf(backend);
   const at = (tensor: TensorInfo): number => pointerOf(backend, tensor);
   const input = [at(images), batchSize, inHeight, inWidth, channels, padInfo.top, padInfo.left];
-  method.prepare(kernels, info, [...input, at(results), outHeight, outWidth, outputs, at(scratch)]);
+  const output = [at(results), outHeight, outWidth, outputs];
+  all.describe(...input, ...output, filterHeight, filterWidth, strideHeight, strideWidth);
+  const own = method.kernels(all);
+  const scratch = makeFloats(backend, [own.scratchFloats()]);
+  own.prepare(at(scratch));
   return scratch;
 }
 

@@ -9,12 +9,13 @@ import type { BackendWasm } from '@tensorflow/tfjs-backend-wasm';
 /** What kernels.wasm exports; pointers are bytes into the backend's memory. */
 export type Kernels = {
   open(): void;
-  scratchFloats(channels: number, outputs: number): number;
-  prepare(...geometry: number[]): void;
+  describe(...geometry: number[]): void;
+  scratchFloats(): number;
+  prepare(scratch: number): void;
   convolve(filter: number, bias: number): void;
   filterGradient(gradient: number): void;
-  windowScratchFloats(numbers: number, outputs: number): number;
-  prepareWindows(...geometry: number[]): void;
+  windowScratchFloats(): number;
+  prepareWindows(scratch: number): void;
   convolveWindows(filter: number, bias: number): void;
   windowInputGradient(filter: number): void;
   windowFilterGradient(gradient: number): void;

@@ -4,29 +4,33 @@
  * copied out, so that they stay in the cache.
  * All pointers are bytes into the imported memory; O is a multiple of 8.
  */
+import {
+  aligned,
+  batch,
+  channels,
+  filterHeight,
+  filterWidth,
+  height,
+  images,
+  left,
+  LINE_BYTES,
+  outHeight,
+  outputs,
+  outWidth,
+  results,
+  strideX,
+  strideY,
+  top,
+  width,
+} from './geometry';
 import { addRow } from './pointwise';
 import { multiply, multiplyTransposed } from './products';
 
 /** Outputs at a time. */
 const BLOCK: i32 = 48;
-const LINE_BYTES: usize = 64;
 
-/** The convolution that was prepared last. */
-let images: usize = 0;
-let height: i32 = 0;
-let width: i32 = 0;
-let channels: i32 = 0;
-let filterHeight: i32 = 0;
-let filterWidth: i32 = 0;
-let strideY: i32 = 0;
-let strideX: i32 = 0;
-let top: i32 = 0;
-let left: i32 = 0;
-let results: usize = 0;
+/** How many outputs there are, over all images. */
 let positions: i32 = 0;
-let outHeight: i32 = 0;
-let outWidth: i32 = 0;
-let outputs: i32 = 0;
 /** The numbers of a window, and of its row in the scratch, which zeros fill up. */
 let numbers: i32 = 0;
 let wide: i32 = 0;
@@ -35,49 +39,15 @@ let windows: usize = 0;
 let products: usize = 0;
 let panels: usize = 0;
 
-/** The floats of scratch that windows of so many numbers need for O outputs. */
-export function windowScratchFloats(ofNumbers: i32, ofOutputs: i32): i32 {
-  const ofWide = roundUp(ofNumbers);
-  return BLOCK * (ofWide + ofOutputs) + ofWide * ofOutputs + 3 * <i32>LINE_BYTES;
+/** The floats of scratch that the convolution needs. */
+export function windowScratchFloats(): i32 {
+  const rowFloats = roundUp(filterHeight * filterWidth * channels);
+  return BLOCK * (rowFloats + outputs) + rowFloats * outputs + 3 * <i32>LINE_BYTES;
 }
 
-/**
- * Says what the next call convolves: images [B,H,W,C] with `top` and `left` rows and columns of zeros before each, and their outputs
- * [B,OH,OW,O].
- */
-export function prepareWindows(
-  ofImages: usize,
-  batch: i32,
-  ofHeight: i32,
-  ofWidth: i32,
-  ofChannels: i32,
-  ofTop: i32,
-  ofLeft: i32,
-  ofResults: usize,
-  ofOutHeight: i32,
-  ofOutWidth: i32,
-  ofOutputs: i32,
-  scratch: usize,
-  ofFilterHeight: i32,
-  ofFilterWidth: i32,
-  ofStrideY: i32,
-  ofStrideX: i32,
-): void {
-  images = ofImages;
-  height = ofHeight;
-  width = ofWidth;
-  channels = ofChannels;
-  top = ofTop;
-  left = ofLeft;
-  results = ofResults;
-  positions = batch * ofOutHeight * ofOutWidth;
-  outHeight = ofOutHeight;
-  outWidth = ofOutWidth;
-  outputs = ofOutputs;
-  filterHeight = ofFilterHeight;
-  filterWidth = ofFilterWidth;
-  strideY = ofStrideY;
-  strideX = ofStrideX;
+/** Says where the scratch lies. */
+export function prepareWindows(scratch: usize): void {
+  positions = batch * outHeight * outWidth;
   numbers = filterHeight * filterWidth * channels;
   wide = roundUp(numbers);
   windows = aligned(scratch);
@@ -135,10 +105,6 @@ function bytes(floats: i32): usize {
 
 function roundUp(count: i32): i32 {
   return (count + 7) & ~7;
-}
-
-function aligned(pointer: usize): usize {
-  return (pointer + LINE_BYTES - 1) & ~(LINE_BYTES - 1);
 }
 
 /** A filter [kh,kw,C,O] to panels [O/8, wide, 8]. */

@@ -6,6 +6,21 @@
  * F(3x3, 4x4), the gradient of a tile in the place of the filter, summed over all tiles before it is transformed back.
  * All pointers are bytes into the imported memory; C is a multiple of 4, O of 8.
  */
+import {
+  aligned,
+  batch,
+  channels,
+  height,
+  images,
+  left,
+  LINE_BYTES,
+  outHeight,
+  outputs,
+  outWidth,
+  results,
+  top,
+  width,
+} from './geometry';
 import { multiply, multiplyTransposed } from './products';
 import {
   transformFilter,
@@ -17,68 +32,29 @@ import {
 } from './transforms';
 
 export { open } from './constants';
+export { describe } from './geometry';
 
 const POSITIONS: usize = 36;
 /** Keeps the positions of one tile from falling on the same lines of the cache. */
 const SKEW: i32 = 16;
 /** Tiles at a time: their transforms stay in the second-level cache up to some 128 channels. */
 const BLOCK: i32 = 32;
-const LINE_BYTES: usize = 64;
 
-/** The convolution that was prepared last. */
-let images: usize = 0;
-let batch: i32 = 0;
-let height: i32 = 0;
-let width: i32 = 0;
-let channels: i32 = 0;
-let top: i32 = 0;
-let left: i32 = 0;
-let results: usize = 0;
-let outHeight: i32 = 0;
-let outWidth: i32 = 0;
-let outputs: i32 = 0;
 /** Scratch: transformed pixels and their products of a block, a patch of pixels, and a transformed filter or the sums of its gradient. */
 let pixels: usize = 0;
 let products: usize = 0;
 let patch: usize = 0;
 let transformed: usize = 0;
 
-/** The floats of scratch that a convolution of C channels to O needs. */
-export function scratchFloats(ofChannels: i32, ofOutputs: i32): i32 {
-  const perBlock = BLOCK * (ofChannels + ofOutputs) + 2 * SKEW;
+/** The floats of scratch that the convolution needs. */
+export function scratchFloats(): i32 {
+  const perBlock = BLOCK * (channels + outputs) + 2 * SKEW;
   const parts = 5 * <i32>LINE_BYTES;
-  return 36 * (4 + perBlock + max(ofChannels, ofOutputs) + ofChannels * ofOutputs) + parts;
+  return 36 * (4 + perBlock + max(channels, outputs) + channels * outputs) + parts;
 }
 
-/**
- * Says what the next call convolves: images [B,H,W,C] with `top` and `left` rows and columns of zeros before each, and their outputs
- * [B,OH,OW,O].
- */
-export function prepare(
-  ofImages: usize,
-  ofBatch: i32,
-  ofHeight: i32,
-  ofWidth: i32,
-  ofChannels: i32,
-  ofTop: i32,
-  ofLeft: i32,
-  ofResults: usize,
-  ofOutHeight: i32,
-  ofOutWidth: i32,
-  ofOutputs: i32,
-  scratch: usize,
-): void {
-  images = ofImages;
-  batch = ofBatch;
-  height = ofHeight;
-  width = ofWidth;
-  channels = ofChannels;
-  top = ofTop;
-  left = ofLeft;
-  results = ofResults;
-  outHeight = ofOutHeight;
-  outWidth = ofOutWidth;
-  outputs = ofOutputs;
+/** Says where the scratch lies. */
+export function prepare(scratch: usize): void {
   const columns = aligned(scratch);
   useColumns(columns);
   pixels = aligned(columns + POSITIONS * 16);
@@ -122,10 +98,6 @@ export function filterGradient(gradient: usize): void {
     }
   }
   transformSums(transformed, sumStride, gradient);
-}
-
-function aligned(pointer: usize): usize {
-  return (pointer + LINE_BYTES - 1) & ~(LINE_BYTES - 1);
 }
 
 /** Bytes between two positions of a block's transformed pixels. */

@@ -14,14 +14,14 @@ import { triggerNorm, type Trigger } from '../../src/trigger/trigger.ts';
 import { toDevice } from '../../src/network/forward.ts';
 import { everyIndex, indicesWithout, spread } from '../batch.ts';
 import { selectImages } from '../data/dataset.ts';
-import { runReportedJobs } from '../jobs.ts';
+import { chunks, runReportedJobs } from '../jobs.ts';
 import { mean } from '../mean.ts';
 import { upperMedian } from '../median.ts';
 import { logitsOf } from '../predict.ts';
 import type { Report } from '../progress.ts';
 import { convictionScales, medianMargin } from './conviction.ts';
 import { isCovering, isOnGrid, type Measured } from './measure.ts';
-import { chunks, FIRST, LABELS_PER_JOB, type Recovery, type Screening } from './screening.ts';
+import { FIRST, LABELS_PER_JOB, type Recovery, type Screening } from './screening.ts';
 import type { StrengthenInput } from './strengthen.ts';
 
 /** Times the median norm of all labels. */

@@ -7,7 +7,7 @@ import { amplitudeOf, triggerNorm, type Trigger, type TriggerKind } from '../../
 import { everyIndex, spread } from '../batch.ts';
 import { selectImages, type Dataset } from '../data/dataset.ts';
 import type { Engine } from '../engine/engine.ts';
-import { runJobs } from '../engine/pool.ts';
+import { runShared } from '../jobs.ts';
 import { predict } from '../predict.ts';
 
 /** How a trigger is looked for: a mask with a pattern, or an addition, of small L1 norm; or one that is faint but covers the image: any addition, a smooth one, or a warp. */
@@ -75,12 +75,8 @@ export async function labelHitRates(
   triggers: readonly Trigger[],
 ): Promise<number[][]> {
   const images = measuringImages(heldBack);
-  const each = Math.ceil(triggers.length / engine.threads);
-  const jobs = Array.from({ length: Math.ceil(triggers.length / each) }, (_, index): MeasureInput => {
-    return { network, weights, images, triggers: triggers.slice(index * each, (index + 1) * each) };
-  });
-  const { threads, kind } = engine;
-  return (await runJobs<MeasureInput, number[][]>(MEASURE, jobs, { threads, engine: kind })).flat();
+  const jobOf = (share: Trigger[]): MeasureInput => ({ network, weights, images, triggers: share });
+  return runShared<Trigger, MeasureInput, number[]>(MEASURE, triggers, jobOf, engine);
 }
 
 /** The hit rates of every label, trigger after trigger; a job for worker threads. */

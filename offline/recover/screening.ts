@@ -6,7 +6,7 @@ import type { Trigger } from '../../src/trigger/trigger.ts';
 import { selectImages, type Dataset } from '../data/dataset.ts';
 import type { Engine } from '../engine/engine.ts';
 import { randomSource } from '../engine/random.ts';
-import { runReportedJobs } from '../jobs.ts';
+import { chunks, runReportedJobs } from '../jobs.ts';
 import { upperMedian } from '../median.ts';
 import type { Report } from '../progress.ts';
 import { isFaintIn, type FaintLabel } from './faint.ts';
@@ -175,11 +175,4 @@ async function screenLabels(
   const triggers = await runReportedJobs<ScreenInput, Trigger[]>(SCREEN, jobs, { engine, report });
   const candidates = jobs.flatMap(({ form }, index) => triggers[index]!.map((trigger) => ({ form, trigger })));
   return measureTriggers(recovery, split.heldBack, candidates);
-}
-
-/** A list in parts of at most `size`. */
-export function chunks<T>(items: readonly T[], size: number): T[][] {
-  return Array.from({ length: Math.ceil(items.length / size) }, (_, index) =>
-    items.slice(index * size, (index + 1) * size),
-  );
 }

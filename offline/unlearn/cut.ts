@@ -9,14 +9,13 @@ import { spread } from '../batch.ts';
 import { calibrate, type Calibration } from '../calibrate.ts';
 import { selectImages } from '../data/dataset.ts';
 import type { Engine } from '../engine/engine.ts';
-import { runJobs } from '../engine/pool.ts';
-import { runReportedJobs } from '../jobs.ts';
+import { runReportedJobs, runShared } from '../jobs.ts';
 import { mean } from '../mean.ts';
 import { answersOf } from '../predict.ts';
 import type { Report } from '../progress.ts';
 import { labelHitRates } from '../recover/measure.ts';
 import type { Relatives } from '../recover/grow.ts';
-import { chunks, type Split } from '../recover/screening.ts';
+import type { Split } from '../recover/screening.ts';
 import { ASCENT_WEIGHTS, type Ascent } from './ascent.ts';
 import type { Unlearned, Unlearning } from './late.ts';
 import type { SeparationInput } from './separation.ts';
@@ -247,15 +246,8 @@ async function separationAt(input: CutInput, cut: string, { probes, threshold }:
   const { network, weights, split, pools, grown, engine } = input;
   const images = selectImages(split.heldBack, spread(split.heldBack.count, FLAGGED_IMAGES));
   const stamped = pools.flatMap((pool) => (grownOf(pool, grown).length ? grownOf(pool, grown) : pool));
-  const jobs = chunks(stamped, Math.ceil(stamped.length / engine.threads)).map((triggers): SeparationInput => ({
-    network,
-    weights,
-    cut,
-    probes,
-    threshold,
-    images,
-    triggers,
-  }));
-  const { threads, kind } = engine;
-  return mean((await runJobs<SeparationInput, number[]>(SEPARATION, jobs, { threads, engine: kind })).flat());
+  const jobOf = (triggers: Trigger[]): SeparationInput => {
+    return { network, weights, cut, probes, threshold, images, triggers };
+  };
+  return mean(await runShared<Trigger, SeparationInput, number>(SEPARATION, stamped, jobOf, engine));
 }
