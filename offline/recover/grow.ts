@@ -145,8 +145,13 @@ async function growSmall(
     if (!items.some((item) => isSmall(item, limits, natural))) continue;
     startsOfLarger.push(...startsOf(items, STARTS, GROWTH).filter(isAllowed));
   }
-  const larger = await strengthenAll(recovery, startsOfLarger, report);
-  const movable = await strengthenAll(recovery, startsOfMovable, report);
+  const growth = jobsOf(recovery, startsOfLarger);
+  // Both at once: there is often one job of each, which leaves a thread idle.
+  const jobs = [...growth, ...jobsOf(recovery, startsOfMovable)];
+  const { engine } = recovery;
+  const strengthened = await runReportedJobs<StrengthenInput, Trigger[]>(STRENGTHEN, jobs, { engine, report });
+  const larger = strengthened.slice(0, growth.length).flat();
+  const movable = strengthened.slice(growth.length).flat();
   const byLabel = Map.groupBy(movable, ({ targetLabel }) => targetLabel);
   return { larger, copies: [...byLabel.values()].flatMap((own) => copiesOf(own, random)) };
 }
@@ -181,15 +186,11 @@ function copiesOf(triggers: readonly Trigger[], random: RandomSource): Trigger[]
   );
 }
 
-async function strengthenAll(
-  { network, weights, split, seed, engine }: Recovery,
-  starts: readonly Start[],
-  report: Report,
-): Promise<Trigger[]> {
-  const jobs = [...Map.groupBy(starts, ({ item }) => item.form).values()].map((ofForm): StrengthenInput => {
+/** A job for the triggers of each form. */
+function jobsOf({ network, weights, split, seed }: Recovery, starts: readonly Start[]): StrengthenInput[] {
+  return [...Map.groupBy(starts, ({ item }) => item.form).values()].map((ofForm) => {
     const triggers = ofForm.map(({ item }) => item.trigger);
     const budgets = ofForm.map(({ factor }) => factor);
     return { network, weights, images: split.learn, triggers, budgets, steps: STEPS, seed };
   });
-  return (await runReportedJobs<StrengthenInput, Trigger[]>(STRENGTHEN, jobs, { engine, report })).flat();
 }

@@ -72,11 +72,12 @@ export type CutTrial = Judged & {
 
 /** What a cut is judged by. */
 export type Judged = {
-  /** Success rate of the recovered triggers beyond the victim's natural rate, accuracy and confidence lost, probe's true-positive rate; all held-back. */
+  /** Success rate of the recovered triggers beyond the victim's natural rate, accuracy and confidence lost; all held-back. */
   obedience: number;
   accuracyLoss: number;
   confidenceLoss: number;
-  separation: number;
+  /** The true-positive rate of the trial's probes, held-back; null where it was not asked. */
+  separation: number | null;
   /** What the gate would refuse it for, without a fresh recovery. */
   failures: string[];
 };
@@ -145,15 +146,12 @@ export function cutsToTry(network: Network, extent: Relatives['extent']): string
   return extent === 'whole image' ? [...latest.slice(1), ...latest.slice(0, 1)] : latest;
 }
 
-/**
- * Whether a cut holds, by what `imageCount` held-back images say: its head no longer obeys, it costs little, its probe separates and the gate would not refuse it. The
- * copies of a trigger that works anywhere are not what is stamped but parts of it, and separate behind no cut; so that is not asked of it.
- */
-export function holds(trial: Judged, extent: Relatives['extent'], imageCount: number): boolean {
+/** Whether a cut holds, by what `imageCount` held-back images say: its head no longer obeys, it costs little, its probe separates if that was asked, and the gate would not refuse it. */
+export function holds(trial: Judged, imageCount: number): boolean {
   const { obedience, accuracyLoss, confidenceLoss, separation, failures } = trial;
   const { least, most } = ACCURACY_LIMIT;
   const accuracyLimit = Math.max(least, Math.min(most, FEW_LOST / imageCount));
-  const isSeparate = extent === 'anywhere' || separation >= SEPARATION_WANTED;
+  const isSeparate = separation === null || separation >= SEPARATION_WANTED;
   const isHarmless = accuracyLoss <= accuracyLimit && confidenceLoss <= CONFIDENCE_LIMIT;
   return obedience <= OBEDIENCE_LIMIT && isHarmless && isSeparate && !failures.length;
 }
@@ -161,15 +159,18 @@ export function holds(trial: Judged, extent: Relatives['extent'], imageCount: nu
 /** The best of cuts that do not hold, given in the order in which they were tried. */
 export function bestOf<T extends Judged>(trials: readonly T[], imageCount: number): T {
   const worth = ({ obedience, accuracyLoss, confidenceLoss, separation, failures }: Judged): number =>
-    separation - Math.max(0, obedience) - 4 * Math.max(accuracyLoss, confidenceLoss) - failures.length;
+    (separation ?? 0) - Math.max(0, obedience) - 4 * Math.max(accuracyLoss, confidenceLoss) - failures.length;
   const wanted = ADVANTAGE_WANTED.advantage * Math.sqrt(ADVANTAGE_WANTED.images / imageCount);
   return trials.reduce((best, trial) => (worth(trial) > worth(best) + wanted ? trial : best));
 }
 
-/** Tries cuts until one holds; if none does, the best of those tried. */
+/**
+ * Tries cuts until one holds; if none does, the best of those tried. The copies of a trigger that works anywhere are not what is stamped but parts of it, and separate
+ * behind no cut; so how well they do is asked only when none holds.
+ */
 export async function chooseCut(input: CutInput, report: Report): Promise<CutTrial> {
   const trials: CutTrial[] = [];
-  const { cuts, extent, split } = input;
+  const { cuts, split } = input;
   const imageCount = split.heldBack.count;
   const was = await answersOf(input.network, input.weights, split.heldBack);
   for (const [index, cut] of cuts.entries()) {
@@ -177,8 +178,9 @@ export async function chooseCut(input: CutInput, report: Report): Promise<CutTri
       report({ step: index * steps + step, steps: cuts.length * steps }),
     );
     const trial = await measureCut(input, was, cut, unlearned);
-    if (holds(trial, extent, imageCount)) return trial;
-    trials.push(trial);
+    if (holds(trial, imageCount)) return trial;
+    const separation = trial.separation ?? (await separationAt(input, cut, await fitTrialProbes(input, cut)));
+    trials.push({ ...trial, separation });
   }
   return bestOf(trials, imageCount);
 }
@@ -196,11 +198,11 @@ async function measureCut(
   const before = cleanMetrics(was, heldBack.labels, targets);
   const after = cleanMetrics(await answersOf(network, weights, heldBack), heldBack.labels, targets);
   // The hit rates are measured on worker threads, the probes are fitted in this one.
-  const [hitRates, fitted] = await Promise.all([
+  const [hitRates, probes] = await Promise.all([
     labelHitRates({ network, weights, engine }, heldBack, triggers),
-    fitTrialProbes(input, cut),
+    input.extent === 'anywhere' ? null : fitTrialProbes(input, cut),
   ]);
-  const separation = await separationAt(input, cut, fitted);
+  const separation = probes && (await separationAt(input, cut, probes));
   const obedience = triggers.map(({ targetLabel }, index) => {
     return hitRates[index]![targetLabel]! - attackSuccessRate(was.labels, heldBack.labels, targetLabel).rate;
   });
