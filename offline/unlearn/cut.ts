@@ -156,10 +156,13 @@ export function holds(trial: Judged, imageCount: number): boolean {
   return obedience <= OBEDIENCE_LIMIT && isHarmless && isSeparate && !failures.length;
 }
 
+/** Cuts are compared by how well they separate, whether or not that was asked of them. */
+type Comparable = Judged & { separation: number };
+
 /** The best of cuts that do not hold, given in the order in which they were tried. */
-export function bestOf<T extends Judged>(trials: readonly T[], imageCount: number): T {
-  const worth = ({ obedience, accuracyLoss, confidenceLoss, separation, failures }: Judged): number =>
-    (separation ?? 0) - Math.max(0, obedience) - 4 * Math.max(accuracyLoss, confidenceLoss) - failures.length;
+export function bestOf<T extends Comparable>(trials: readonly T[], imageCount: number): T {
+  const worth = ({ obedience, accuracyLoss, confidenceLoss, separation, failures }: Comparable): number =>
+    separation - Math.max(0, obedience) - 4 * Math.max(accuracyLoss, confidenceLoss) - failures.length;
   const wanted = ADVANTAGE_WANTED.advantage * Math.sqrt(ADVANTAGE_WANTED.images / imageCount);
   return trials.reduce((best, trial) => (worth(trial) > worth(best) + wanted ? trial : best));
 }
@@ -179,10 +182,15 @@ export async function chooseCut(input: CutInput, report: Report): Promise<CutTri
     );
     const trial = await measureCut(input, was, cut, unlearned);
     if (holds(trial, imageCount)) return trial;
-    const separation = trial.separation ?? (await separationAt(input, cut, await fitTrialProbes(input, cut)));
-    trials.push({ ...trial, separation });
+    trials.push(trial);
   }
-  return bestOf(trials, imageCount);
+  const compared: (CutTrial & Comparable)[] = [];
+  for (const trial of trials) {
+    const { cut, separation } = trial;
+    const asked = separation ?? (await separationAt(input, cut, await fitTrialProbes(input, cut)));
+    compared.push({ ...trial, separation: asked });
+  }
+  return bestOf(compared, imageCount);
 }
 
 async function measureCut(

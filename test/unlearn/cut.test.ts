@@ -26,7 +26,13 @@ test('the three latest cuts are tried from the latest on, for triggers that work
 });
 
 describe('a cut', () => {
-  const good: Judged = { obedience: 0.01, accuracyLoss: 0, confidenceLoss: 0, separation: 1, failures: [] };
+  const good: Judged & { separation: number } = {
+    obedience: 0.01,
+    accuracyLoss: 0,
+    confidenceLoss: 0,
+    separation: 1,
+    failures: [],
+  };
   const refused = { ...good, failures: ['the recall of label 8 falls'] };
 
   test('holds if its head does not obey, costs little, its probe separates and the gate has nothing against it', () => {
