@@ -20,6 +20,7 @@ import type { Model } from './model.ts';
 import type { Progress, Report } from './progress.ts';
 import { labelAdvantages } from './recover/advantage.ts';
 import { faintLabels, isFaintIn, labelFaintness, type FaintLabel } from './recover/faint.ts';
+import { measureNoise, type Noise } from './recover/noise.ts';
 import { confirmed, CONFIRMED_HIT_RATE } from './recover/pool.ts';
 import {
   isCovering,
@@ -27,7 +28,7 @@ import {
   measureTriggers,
   type CoveringForm,
   type Measured,
-  type TriggerForm,
+  type ScreenedForm,
 } from './recover/measure.ts';
 import type { ReferenceInput } from './recover/reference.ts';
 import {
@@ -54,6 +55,8 @@ export type Finding = {
   faintness: Record<CoveringForm, number>;
   /** How many spreads the label stands out from the others by the size and the conviction of its triggers (recover/advantage.ts); null where it was not asked. */
   advantage: number | null;
+  /** How often noise reaches the label that is as faint as planted noise may be (recover/noise.ts); null where it was not asked. */
+  noiseHitRate: number | null;
   /** Sentences with figures, for people. */
   evidence: string[];
   /** Working recovered triggers, the smallest first. */
@@ -61,7 +64,7 @@ export type Finding = {
 };
 
 /** The smallest universal trigger of every label in each form. */
-export type LabelScreening = { form: TriggerForm; norms: number[]; anomalyIndices: number[]; hitRates: number[] };
+export type LabelScreening = { form: ScreenedForm; norms: number[]; anomalyIndices: number[]; hitRates: number[] };
 
 export type Scan = {
   findings: Finding[];
@@ -120,6 +123,7 @@ type Survey = {
   small: readonly Screening[];
   summaries: LabelScreening[];
   reference: Model;
+  noise: Noise | null;
   faint: FaintLabel[];
   advantages: ReadonlyMap<number, number> | null;
 };
@@ -144,7 +148,10 @@ async function surveyLabels(recovery: Recovery, progress: Progress): Promise<Sur
         labelAdvantages(recovery, screenings, report),
       );
   const summaries = screenings.map(summarize);
-  return { screenings, small, summaries, reference, faint: faintLabels(summaries), advantages };
+  const noise = await measureNoise(recovery, summaries);
+  const noisy = new Set(noise?.triggers.map(({ trigger }) => trigger.targetLabel));
+  const faint = [...faintLabels(summaries), ...[...noisy].map((label): FaintLabel => ({ form: 'noise', label }))];
+  return { screenings, small, summaries, reference, noise, faint, advantages };
 }
 
 const namesOf = ({ network }: Recovery, labels: readonly number[]): string =>
@@ -153,7 +160,7 @@ const namesOf = ({ network }: Recovery, labels: readonly number[]): string =>
 /** The working triggers of each label that is worth a closer look. */
 async function poolSuspects(
   recovery: Recovery,
-  { screenings, faint, advantages }: Survey,
+  { screenings, noise, faint, advantages }: Survey,
   progress: Progress,
 ): Promise<Map<number, Measured[]>> {
   const planted = [...gradeByAdvantage(advantages ?? new Map())].flatMap(([label, grade]) =>
@@ -163,11 +170,12 @@ async function poolSuspects(
   const suspects = [...new Set([...told, ...suspectLabels(screenings)])];
   // A closer look at the others would change no grade where labels are told by their advantage.
   const searchedFor = advantages ? told : suspects;
-  const searched = searchedFor.length
+  const found = searchedFor.length
     ? await progress.stage('search', namesOf(recovery, searchedFor), (report) =>
         searchLabels(recovery, searchedFor, faint, report),
       )
     : [];
+  const searched = [...found, ...(noise?.triggers ?? [])];
   const pools = new Map<number, Measured[]>();
   for (const label of suspects) {
     const screened = screenings.flatMap(({ form, labels }) =>
@@ -181,7 +189,7 @@ async function poolSuspects(
 
 async function gradeSuspects(
   recovery: Recovery,
-  { small, summaries, reference, faint, advantages }: Survey,
+  { small, summaries, reference, noise, faint, advantages }: Survey,
   pools: ReadonlyMap<number, Measured[]>,
   strengthened: readonly Measured[],
 ): Promise<Finding[]> {
@@ -199,6 +207,7 @@ async function gradeSuspects(
       anomalyIndex: indexOf(targetLabel),
       faintness: labelFaintness(summaries, targetLabel),
       advantage: advantages?.get(targetLabel) ?? null,
+      noiseHitRate: noise?.hitRates[targetLabel] ?? null,
     };
     const weighedGrade = grades.get(targetLabel) ?? 'natural shortcut';
     const grade = isFaintLabel(targetLabel) && !isExplained(weighed) ? 'backdoor' : weighedGrade;
@@ -235,7 +244,7 @@ async function strengthenPools(
   report: Report,
 ): Promise<Measured[]> {
   const { network, weights, split, seed, engine } = recovery;
-  const starts = smallestOfForm(pools).filter(({ form }) => !isOnGrid(form));
+  const starts = smallestOfForm(pools).filter(({ form }) => !isOnGrid(form) && form !== 'noise');
   const groups = [...Map.groupBy(starts, ({ form }) => form)];
   const jobs = groups.map(([, sameForm]): StrengthenInput => {
     const triggers = sameForm.map(({ trigger }) => trigger);

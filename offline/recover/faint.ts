@@ -15,7 +15,7 @@ const OUTLIER_INDEX = 2;
 const FEWEST_OTHERS = 3;
 
 /** A label and the form whose triggers reach it at a far smaller amplitude than others. */
-export type FaintLabel = { form: CoveringForm; label: number };
+export type FaintLabel = { form: CoveringForm | 'noise'; label: number };
 
 /** How many times fainter an amplitude is than the median of others; infinite for none. */
 export function faintness(amplitude: number, others: readonly number[]): number {
@@ -59,5 +59,5 @@ export function faintLabels(screenings: readonly Sizes[]): FaintLabel[] {
 }
 
 /** Whether a label is among the faint ones, in one form. */
-export const isFaintIn = (faint: readonly FaintLabel[], form: CoveringForm, label: number): boolean =>
+export const isFaintIn = (faint: readonly FaintLabel[], form: FaintLabel['form'], label: number): boolean =>
   faint.some((item) => item.form === form && item.label === label);

@@ -3,7 +3,7 @@ import type { FreshRecovery } from '../../src/release/gate.ts';
 import { anomalyIndex } from '../../src/trigger/anomaly.ts';
 import type { Trigger } from '../../src/trigger/trigger.ts';
 import { isFaint } from './faint.ts';
-import { isCovering, tellNorm, type Measured, type TriggerForm } from './measure.ts';
+import { isCovering, tellNorm, type Measured, type ScreenedForm, type TriggerForm } from './measure.ts';
 import { confirmed } from './pool.ts';
 import { REMARKABLE_INDEX } from './screening.ts';
 
@@ -13,25 +13,27 @@ const STILL_THERE = 1.5;
 /**
  * Whether a fresh recovery found the trigger of each unlearned label again: one that works, is not much larger than the victim's and is
  * still remarkably small beside `screened`, the smallest triggers [label] of the victim, of the labels that have no backdoor. Every
- * model has natural triggers, so one as large as theirs proves nothing.
+ * model has natural triggers, so one as large as theirs proves nothing. `noise` are draws that lead to a label of their own accord, whatever their size.
  */
 export function freshEvidence(
   pools: ReadonlyMap<number, readonly Measured[]>,
   fresh: readonly Measured[],
-  screened: readonly { form: TriggerForm; norms: readonly number[] }[],
+  screened: readonly { form: ScreenedForm; norms: readonly number[] }[],
+  noise: readonly Measured[],
 ): FreshRecovery[] {
   return [...pools].map(([targetLabel, pool]) => {
+    const again = least(noise, 'noise', targetLabel);
     const sentences = screened.flatMap(({ form, norms }) => {
       const [before, after] = [least(pool, form, targetLabel), least(fresh, form, targetLabel)];
       const natural = norms.filter((_, label) => !pools.has(label));
       if (!before || !after || after.norm >= STILL_THERE * before.norm) return [];
       const small = isCovering(form) ? isFaint(form, after.norm, natural) : isRemarkable(after.norm, natural);
       if (!small) return [];
-      const rate = `${(100 * after.hitRate).toFixed(0)} %`;
       return [
-        `${form} of ${tellNorm(form, after.norm)} works on ${rate} (the victim's: ${tellNorm(form, before.norm)})`,
+        `${form} of ${tellNorm(form, after.norm)} works on ${percent(after.hitRate)} (the victim's: ${tellNorm(form, before.norm)})`,
       ];
     });
+    if (again) sentences.push(`noise of ${tellNorm('noise', again.norm)} works on ${percent(again.hitRate)}`);
     return { targetLabel, found: sentences.length > 0, evidence: sentences.join('; ') || 'nothing as small' };
   });
 }
@@ -49,6 +51,8 @@ export function lingeringTriggers(
     return confirmed(own).map(({ trigger }) => trigger);
   });
 }
+
+const percent = (rate: number): string => `${(100 * rate).toFixed(0)} %`;
 
 const isRemarkable = (norm: number, natural: readonly number[]): boolean =>
   !natural.length || anomalyIndex(norm, natural) >= REMARKABLE_INDEX;

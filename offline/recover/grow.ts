@@ -34,8 +34,8 @@ const STEPS = 60;
 const COVERING = [1, 1.25, 1.5, 1.75, 2];
 /** Of a trigger that works anywhere: a patch is as good in its own size, and each copy has another place. */
 const ANYWHERE = { growth: [1, 2, 3], starts: 4, copies: 128 };
-/** Times its amplitude, which is larger for a smooth trigger to begin with, and times the median amplitude of the other labels. */
-const FAINT_GROWTH = { dense: [1.5, 2.25], smooth: [1.5], warp: [1.5, 2.25, 3] };
+/** Times its amplitude, which is larger for a smooth trigger to begin with, and times the median amplitude of the other labels; how much noise they need is not known. */
+const FAINT_GROWTH = { dense: [1.5, 2.25], smooth: [1.5], warp: [1.5, 2.25, 3], noise: [1.5] };
 const LARGEST_FAINT = { dense: 0.6, smooth: 0.6, warp: 1.5 };
 /**
  * Times its amplitude: a dense trigger that is too faint to work on most images shows where it begins to. Not in a network where labels are told by their
@@ -89,19 +89,22 @@ export async function relativesOf(
   const isBent = [...pools.values()].some(
     (pool) => pool.every(coversImage) && told.get(pool[0]!.trigger.targetLabel)!.advantage !== null,
   );
+  const isNoisy = [...pools.values()].some((pool) => pool.some(({ form }) => form === 'noise'));
   const covering = screened
     .filter(({ targetLabel }) => spread.includes(targetLabel))
     .flatMap((trigger) => COVERING.map((factor) => scaled(trigger, factor)));
   const faint = [...pools.values()].flatMap((pool) => pool.filter(coversImage));
   const stronger = faint.flatMap(({ form, trigger, norm }) =>
     FAINT_GROWTH[form]
-      .filter((factor) => factor * norm <= LARGEST_FAINT[form] * natural(form))
+      .filter((factor) => form === 'noise' || factor * norm <= LARGEST_FAINT[form] * natural(form))
       .map((factor) => scaled(trigger, factor)),
   );
   const { larger, copies } = await growSmall(recovery, growing, natural, report);
   const grown = [...larger, ...covering, ...copies, ...stronger];
-  const faded = faint.filter(({ trigger }) => !hasAdvantage(trigger)).map(({ trigger }) => scaled(trigger, FADED));
-  const extent = copies.length ? 'anywhere' : spread.length || isBent ? 'whole image' : 'one place';
+  const faded = faint
+    .filter(({ form, trigger }) => form !== 'noise' && !hasAdvantage(trigger))
+    .map(({ trigger }) => scaled(trigger, FADED));
+  const extent = copies.length ? 'anywhere' : spread.length || isBent || isNoisy ? 'whole image' : 'one place';
   return { grown, faded, extent };
 }
 
@@ -112,12 +115,15 @@ type Natural = (form: TriggerForm) => number;
 
 function naturalNorms(screenings: readonly LabelScreening[], pools: Pools): Natural {
   const medians = new Map(
-    screenings.map(({ form, norms }) => [form, upperMedian(norms.filter((_, label) => !pools.has(label)))]),
+    screenings.map(({ form, norms }): [TriggerForm, number | undefined] => [
+      form,
+      upperMedian(norms.filter((_, label) => !pools.has(label))),
+    ]),
   );
   return (form) => medians.get(form) ?? 0;
 }
 
-const coversImage = (item: Measured): item is Measured & { form: CoveringForm } => isCovering(item.form);
+const coversImage = (item: Measured): item is Measured & { form: CoveringForm | 'noise' } => isCovering(item.form);
 
 const isSmall = ({ form, norm }: Measured, { small }: Growing['limits'], natural: Natural): boolean =>
   norm <= small * natural(form);

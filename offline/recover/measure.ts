@@ -11,7 +11,9 @@ import { runShared } from '../jobs.ts';
 import { predict } from '../predict.ts';
 
 /** How a trigger is looked for: a mask with a pattern, or an addition, of small L1 norm; or one that is faint but covers the image: any addition, a smooth one, or a warp. */
-export type TriggerForm = SmallForm | CoveringForm;
+export type ScreenedForm = SmallForm | CoveringForm;
+/** The form of a trigger: one that was looked for, or noise, which is drawn (noise.ts). */
+export type TriggerForm = ScreenedForm | 'noise';
 /** The forms whose triggers are told by their L1 norm. */
 export type SmallForm = Exclude<TriggerKind, 'warp'>;
 
@@ -20,8 +22,8 @@ export const COVERING_FORMS = ['dense', 'smooth', 'warp'] as const;
 export type CoveringForm = (typeof COVERING_FORMS)[number];
 
 /** Whether triggers of a form cover the image. */
-export const isCovering = (form: TriggerForm): form is CoveringForm =>
-  COVERING_FORMS.some((covering) => covering === form);
+export const isCovering = <Form extends TriggerForm>(form: Form): form is Exclude<Form, SmallForm> =>
+  form === 'noise' || COVERING_FORMS.some((covering) => covering === form);
 
 /** Whether triggers of a form are drawn on a coarse grid; pixel by pixel they would be smooth no more. */
 export const isOnGrid = (form: TriggerForm): form is 'smooth' | 'warp' => form === 'smooth' || form === 'warp';

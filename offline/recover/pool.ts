@@ -25,7 +25,7 @@ export function confirmed(measured: readonly Measured[]): Measured[] {
 
 /**
  * Climbs the staircase from the most reliable trigger of each label: a generator per level, a few triggers drawn from each, those
- * that held-back images confirm. Returns them by label, joined with what the searches found.
+ * that held-back images confirm. Returns them by label, joined with what the searches found. Noise is drawn from a distribution as it is.
  */
 export async function climbStaircases(
   recovery: Recovery,
@@ -33,7 +33,9 @@ export async function climbStaircases(
   report: Report,
 ): Promise<Map<number, Measured[]>> {
   const { network, weights, split, seed, engine } = recovery;
-  const starts = [...searched.values()].map(mostReliable);
+  const starts = [...searched.values()].flatMap(
+    (pool) => mostReliable(pool.filter(({ form }) => form !== 'noise')) ?? [],
+  );
   const jobs = starts.flatMap(({ trigger: screened }) =>
     LEVELS.map((level): StaircaseInput => {
       return { network, weights, images: split.learn, screened, level, steps: STEPS, draws: DRAWS, seed };
@@ -54,5 +56,5 @@ export async function climbStaircases(
   );
 }
 
-const mostReliable = (found: readonly Measured[]): Measured =>
-  found.reduce((best, item) => (item.hitRate > best.hitRate ? item : best));
+const mostReliable = (found: readonly Measured[]): Measured | undefined =>
+  found.toSorted((a, b) => b.hitRate - a.hitRate)[0];

@@ -15,14 +15,14 @@ import type { Dataset } from '../data/dataset.ts';
 import { randomSource } from '../engine/random.ts';
 import type { Report } from '../progress.ts';
 import { recoverDense } from './dense.ts';
-import { isCovering, type TriggerForm } from './measure.ts';
+import { isCovering, type ScreenedForm } from './measure.ts';
 import { partNorms, rawSize, readTriggers, stampParts, toParts, type Form } from './raw-trigger.ts';
 
 export type ScreenInput = {
   network: Network;
   weights: ReadonlyMap<string, HostTensor>;
   images: Dataset;
-  form: TriggerForm;
+  form: ScreenedForm;
   targetLabels: number[];
   steps: number;
   seed: number;

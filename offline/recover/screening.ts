@@ -10,7 +10,7 @@ import { chunks, runReportedJobs } from '../jobs.ts';
 import { upperMedian } from '../median.ts';
 import type { Report } from '../progress.ts';
 import { isFaintIn, type FaintLabel } from './faint.ts';
-import { isCovering, measureTriggers, type Measured, type TriggerForm } from './measure.ts';
+import { isCovering, measureTriggers, type Measured, type ScreenedForm } from './measure.ts';
 import type { ScreenInput } from './screen.ts';
 
 const HELD_BACK_SHARE = 0.3;
@@ -26,7 +26,7 @@ const SHORT_STEPS = { blend: 40, additive: 40, dense: 40, smooth: 40, warp: 40 }
 const SHORT_HIT_RATE = 0.5;
 /** A fixed size, so that a seed gives the same triggers whatever the number of threads. */
 export const LABELS_PER_JOB = 5;
-const FORMS: readonly TriggerForm[] = ['blend', 'additive', 'dense', 'smooth', 'warp'];
+const FORMS: readonly ScreenedForm[] = ['blend', 'additive', 'dense', 'smooth', 'warp'];
 /** Starting points a label: a small patch is one of several local optima of the mask, the others have few. */
 const SCREEN_STARTS = { blend: 2, additive: 1, dense: 1, smooth: 1, warp: 1 };
 const SEARCH_STARTS = { blend: 4, additive: 1, dense: 4, smooth: 4, warp: 4 };
@@ -61,7 +61,7 @@ export function splitClean(images: Dataset, seed: number): Split {
 }
 
 /** The smallest trigger of every label in one form, in the order of the labels. */
-export type Screening = { form: TriggerForm; labels: (Measured & { anomalyIndex: number })[] };
+export type Screening = { form: ScreenedForm; labels: (Measured & { anomalyIndex: number })[] };
 
 export type Recovery = { network: Network; weights: HostWeights; split: Split; seed: number; engine: Engine };
 
@@ -82,8 +82,8 @@ export async function screenAll(
   }
   const groups = chunks(labels, LABELS_PER_JOB);
   const short = await screenLabels(recovery, SHORT_STEPS, () => groups, report);
-  const shortOf = (form: TriggerForm): Measured[] => smallestOf(short, form, labels);
-  const kept = (form: TriggerForm): number[] => keptLabels(shortOf(form), elimination.kept, suspects);
+  const shortOf = (form: ScreenedForm): Measured[] => smallestOf(short, form, labels);
+  const kept = (form: ScreenedForm): number[] => keptLabels(shortOf(form), elimination.kept, suspects);
   const full = await screenFully(recovery, kept, report, suspects);
   return FORMS.map((form) => rankTogether(form, shortOf(form), smallestOf(full, form, kept(form))));
 }
@@ -101,7 +101,7 @@ export function keptLabels(short: readonly Measured[], kept: number, suspects: r
  * Puts labels that were followed to the end beside those that were not. The norms of the latter are still on their way down, so for the anomaly
  * indices they count as if they had shrunk as much as the median of the former.
  */
-export function rankTogether(form: TriggerForm, short: readonly Measured[], full: readonly Measured[]): Screening {
+export function rankTogether(form: ScreenedForm, short: readonly Measured[], full: readonly Measured[]): Screening {
   const finished = new Map(full.map((item) => [item.trigger.targetLabel, item]));
   const shrunk = short.flatMap(({ norm, trigger }) => {
     const end = finished.get(trigger.targetLabel);
@@ -113,12 +113,12 @@ export function rankTogether(form: TriggerForm, short: readonly Measured[], full
   return rank(form, items, norms);
 }
 
-function rank(form: TriggerForm, items: readonly Measured[], norms = items.map(({ norm }) => norm)): Screening {
+function rank(form: ScreenedForm, items: readonly Measured[], norms = items.map(({ norm }) => norm)): Screening {
   const indices = anomalyIndices(norms);
   return { form, labels: items.map((item, label) => ({ ...item, anomalyIndex: indices[label]! })) };
 }
 
-const smallestOf = (measured: readonly Measured[], form: TriggerForm, labels: readonly number[]): Measured[] =>
+const smallestOf = (measured: readonly Measured[], form: ScreenedForm, labels: readonly number[]): Measured[] =>
   labels.map((label) => {
     const own = measured.filter((item) => item.form === form && item.trigger.targetLabel === label);
     return own.reduce((best, item) => (item.norm < best.norm ? item : best));
@@ -127,12 +127,12 @@ const smallestOf = (measured: readonly Measured[], form: TriggerForm, labels: re
 /** All steps for some labels of each form. */
 function screenFully(
   recovery: Recovery,
-  labelsOf: (form: TriggerForm) => readonly number[],
+  labelsOf: (form: ScreenedForm) => readonly number[],
   report: Report,
   suspects: readonly number[] | undefined,
 ): Promise<Measured[]> {
   const startedAgain = (label: number): boolean => !suspects || suspects.includes(label);
-  const columns = (group: readonly number[], form: TriggerForm): number[] =>
+  const columns = (group: readonly number[], form: ScreenedForm): number[] =>
     Array.from({ length: SCREEN_STARTS[form] }, (_, start) => (start ? group.filter(startedAgain) : group)).flat();
   return screenLabels(
     recovery,
@@ -162,8 +162,8 @@ export function searchLabels(
 
 async function screenLabels(
   recovery: Recovery,
-  stepsOf: Record<TriggerForm, number>,
-  groupsOf: (form: TriggerForm) => number[][],
+  stepsOf: Record<ScreenedForm, number>,
+  groupsOf: (form: ScreenedForm) => number[][],
   report: Report,
 ): Promise<Measured[]> {
   const { network, weights, split, seed, engine } = recovery;

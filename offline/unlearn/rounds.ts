@@ -8,6 +8,7 @@ import type { FreshRecovery } from '../../src/release/gate.ts';
 import type { Progress } from '../progress.ts';
 import { freshEvidence, lingeringTriggers } from '../recover/fresh.ts';
 import { labelHitRates } from '../recover/measure.ts';
+import { measureNoise } from '../recover/noise.ts';
 import { screenAll, type Screening } from '../recover/screening.ts';
 import type { Recovered } from '../recovered.ts';
 import type { LabelScreening } from '../scan.ts';
@@ -42,8 +43,9 @@ export async function unlearnInRounds(
       screenAll(again, report, [...measured.keys()]),
     );
     const triggers = fresh.flatMap(({ labels }) => labels);
-    const found = freshEvidence(measured, triggers, screened);
-    lingering = lingeringTriggers(measured, triggers, found);
+    const noise = (await measureNoise(again, screened))?.triggers ?? [];
+    const found = freshEvidence(measured, triggers, screened, noise);
+    lingering = lingeringTriggers(measured, [...triggers, ...noise], found);
     if (!lingering.length || round === ROUNDS) return { ...unlearned, fresh, found };
     cuts = cuts.slice(cuts.indexOf(unlearned.cut));
   }

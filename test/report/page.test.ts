@@ -19,6 +19,7 @@ const finding: Finding = {
   anomalyIndex: 2,
   faintness: { dense: 1, smooth: 1, warp: 1 },
   advantage: null,
+  noiseHitRate: null,
   evidence: ['It convinces <b>.'],
   pool: [{ form: 'additive', trigger, norm: 12.3, hitRate: 0.9 }],
 };

@@ -48,6 +48,7 @@ const surroundings = {
         smoothFaintness: z.number().optional(),
         warpFaintness: z.number().optional(),
         advantage: z.number().nullable().optional(),
+        noiseHitRate: rate.nullable().optional(),
       }),
     )
     .nullable(),

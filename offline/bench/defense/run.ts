@@ -198,10 +198,11 @@ const INDIFFERENT: Fitted = { score: async ({ count }) => new Float32Array(count
 const recoveryOf = (scanned: Timed<Scanned> | undefined): Pick<BenchRecord, 'findings' | 'recoverySeconds'> => ({
   findings:
     scanned?.value.scan.findings.map(
-      ({ targetLabel, grade, conviction, resemblance, transfer, anomalyIndex, faintness, advantage }) => {
+      ({ targetLabel, grade, conviction, resemblance, transfer, anomalyIndex, faintness, advantage, noiseHitRate }) => {
         const { dense, smooth, warp } = faintness;
         const amplitudes = { faintness: dense, smoothFaintness: smooth, warpFaintness: warp };
-        return { targetLabel, grade, conviction, resemblance, transfer, anomalyIndex, ...amplitudes, advantage };
+        const compared = { ...amplitudes, advantage, noiseHitRate };
+        return { targetLabel, grade, conviction, resemblance, transfer, anomalyIndex, ...compared };
       },
     ) ?? null,
   recoverySeconds: scanned?.seconds ?? null,
