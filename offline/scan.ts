@@ -29,6 +29,7 @@ import {
   type CoveringForm,
   type Measured,
   type ScreenedForm,
+  type TriggerForm,
 } from './recover/measure.ts';
 import type { ReferenceInput } from './recover/reference.ts';
 import {
@@ -212,8 +213,10 @@ async function gradeSuspects(
     const weighedGrade = grades.get(targetLabel) ?? 'natural shortcut';
     const grade = isFaintLabel(targetLabel) && !isExplained(weighed) ? 'backdoor' : weighedGrade;
     if (grade === 'natural shortcut' && weighed.anomalyIndex < REMARKABLE_INDEX) return [];
-    // The small triggers of a label whose backdoor covers the image may be natural, and stay.
-    const own = found.filter(({ form }) => isCovering(form) || weighedGrade === grade);
+    // The small triggers of a label whose backdoor covers the image may be natural, and stay; beside planted noise so may all others.
+    const isNoisy = isFaintIn(telling, 'noise', targetLabel);
+    const isToldBy = (form: TriggerForm): boolean => (isNoisy ? form === 'noise' : isCovering(form));
+    const own = found.filter(({ form }) => weighedGrade === grade || isToldBy(form));
     const pool = withStrengthened(own.length ? own : found, strengthened);
     return [{ targetLabel, grade, ...weighed, evidence: tellEvidence(pool, weighed), pool }];
   });
