@@ -20,7 +20,7 @@ import type { Model } from './model.ts';
 import type { Progress, Report } from './progress.ts';
 import { labelAdvantages } from './recover/advantage.ts';
 import { faintLabels, isFaintIn, labelFaintness, type FaintLabel } from './recover/faint.ts';
-import { measureNoise, type Noise } from './recover/noise.ts';
+import { measureNoise, noisyLabels, type Noise } from './recover/noise.ts';
 import { confirmed, CONFIRMED_HIT_RATE } from './recover/pool.ts';
 import {
   isCovering,
@@ -149,9 +149,9 @@ async function surveyLabels(recovery: Recovery, progress: Progress): Promise<Sur
         labelAdvantages(recovery, screenings, report),
       );
   const summaries = screenings.map(summarize);
-  const noise = await measureNoise(recovery, summaries);
-  const noisy = new Set(noise?.triggers.map(({ trigger }) => trigger.targetLabel));
-  const faint = [...faintLabels(summaries), ...[...noisy].map((label): FaintLabel => ({ form: 'noise', label }))];
+  // What noise does by nature the reference does not say, and need not where it explains the rest.
+  const noise = advantages && (await measureNoise(recovery, summaries));
+  const faint = [...faintLabels(summaries), ...noisyLabels(noise)];
   return { screenings, small, summaries, reference, noise, faint, advantages };
 }
 

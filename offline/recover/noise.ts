@@ -4,13 +4,15 @@
  * Layers that see the same everywhere, and pool what they saw, cannot learn a random pattern over the whole image pixel by pixel, only that there is noise. So where one
  * was planted (blended, additive) any other draw is obeyed as well, while a search finds natural ways to the label that are no fainter than those to other labels. Nothing is searched
  * for here. Noise leads clean networks astray as well, to one label at last; but as nobody made them obey it, it takes far more of it than of what was made for one label
- * (dense.ts), which is what a trigger's amplitude is held against here. What planted noise and natural noise need is our own observation (ARCHITECTURE.md).
+ * (dense.ts), which is what a trigger's amplitude is held against here. What planted noise and natural noise need is our own observation (ARCHITECTURE.md);
+ * on Fashion-MNIST bags and shirts need little, so it is only asked where no reference explains what is natural.
  */
 import type { Network } from '../../src/network/network.ts';
 import type { Trigger } from '../../src/trigger/trigger.ts';
 import { randomSource, type RandomSource } from '../engine/random.ts';
 import { mean } from '../mean.ts';
 import { upperMedian } from '../median.ts';
+import type { FaintLabel } from './faint.ts';
 import { labelHitRates, measureTriggers, type Measured, type ScreenedForm } from './measure.ts';
 import { confirmed, CONFIRMED_HIT_RATE } from './pool.ts';
 import type { Recovery } from './screening.ts';
@@ -49,6 +51,10 @@ export async function measureNoise(
   const triggers = candidates.length ? await measureTriggers(recovery, split.heldBack, candidates) : [];
   return { amplitude, hitRates, triggers: confirmed(triggers) };
 }
+
+/** The labels that noise was planted for. */
+export const noisyLabels = (noise: Noise | null): FaintLabel[] =>
+  [...new Set(noise?.triggers.map(({ trigger }) => trigger.targetLabel))].map((label) => ({ form: 'noise', label }));
 
 /** White noise of two values, -amplitude and amplitude, which is the least amplitude for its power. */
 function noise({ input }: Network, targetLabel: number, amplitude: number, random: RandomSource): Trigger {

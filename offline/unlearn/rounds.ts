@@ -36,6 +36,7 @@ export async function unlearnInRounds(
 ): Promise<Forgotten> {
   let cuts = cutsToTry(input.network, input.extent);
   let lingering: CutInput['lingering'] = [];
+  const isNoisy = [...measured.values()].some((pool) => pool.some(({ form }) => form === 'noise'));
   for (let round = 1; ; round++) {
     const unlearned = await unlearnOnce({ ...input, cuts, lingering }, method, progress);
     const again = { ...input, weights: unlearned.weights, seed: input.seed + round * FRESH_SEED };
@@ -43,7 +44,7 @@ export async function unlearnInRounds(
       screenAll(again, report, [...measured.keys()]),
     );
     const triggers = fresh.flatMap(({ labels }) => labels);
-    const noise = (await measureNoise(again, screened))?.triggers ?? [];
+    const noise = isNoisy ? ((await measureNoise(again, screened))?.triggers ?? []) : [];
     const found = freshEvidence(measured, triggers, screened, noise);
     lingering = lingeringTriggers(measured, [...triggers, ...noise], found);
     if (!lingering.length || round === ROUNDS) return { ...unlearned, fresh, found };

@@ -154,15 +154,19 @@ test('draws of noise are varied by no generator, grow by half whatever other lab
   });
 });
 
-test('a label that noise was planted for is a backdoor, by what noise does, and any draw is among its triggers', async () => {
+test('noise is asked for where clean images teach a reference nothing, and draws of it are among the triggers of the label that it was planted for', async () => {
   const { network, weights } = recoveryOf(PLANTED);
   const progress = {
     stage: <T>(_name: string, _label: string, work: (report: () => void) => Promise<T>) => work(silent),
   };
-  const { scan } = await investigate({ network, weights }, shades(400, 10, 1), { engine, seed: 1, progress });
+  const images = shades(400, 10, 1);
+  // Labels that mean nothing.
+  const labels = Int32Array.from(randomSource(2, 'labels').shuffled(images.count), (at) => images.labels[at]!);
+  const { scan } = await investigate({ network, weights }, { ...images, labels }, { engine, seed: 1, progress });
   const [finding, ...others] = scan.findings.filter(isBackdoor);
   expect(others).toEqual([]);
   expect(finding).toMatchObject({ targetLabel: TARGET });
+  expect(finding!.advantage).not.toBeNull();
   expect(finding!.noiseHitRate).toBeGreaterThanOrEqual(CONFIRMED_HIT_RATE);
   expect(finding!.evidence.at(-1)).toMatch(/^Noise of .* reaches the label on \d+ % of the images/);
   expect(finding!.pool.some(({ form }) => form === 'noise')).toBe(true);
