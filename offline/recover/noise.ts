@@ -28,8 +28,8 @@ const DRAWS = 8;
 /** Times the largest amplitude: the faintest of these that works is nearest to where the trigger begins to. */
 const FAINTER = [0.5, 0.7];
 
-/** How often noise of an amplitude in 0..1 reaches each label [K], images of that label left out; and draws of it that are triggers, if it was planted for a label. */
-export type Noise = { amplitude: number; hitRates: number[]; triggers: Measured[] };
+/** How often noise that is as faint as planted noise may be reaches each label [K], images of that label left out; and draws of it that are triggers, if it was planted for a label. */
+export type Noise = { hitRates: number[]; triggers: Measured[] };
 
 /** What noise does, measured on held-back images, beside what dense triggers need in `screened`; null in a network of fewer than ten labels. */
 export async function measureNoise(
@@ -49,7 +49,7 @@ export async function measureNoise(
   const drawn = planted.flatMap((label) => [...FAINTER, 1].flatMap((factor) => draw(label, factor)));
   const candidates = drawn.map((trigger) => ({ form: 'noise' as const, trigger }));
   const triggers = candidates.length ? await measureTriggers(recovery, split.heldBack, candidates) : [];
-  return { amplitude, hitRates, triggers: confirmed(triggers) };
+  return { hitRates, triggers: confirmed(triggers) };
 }
 
 /** The labels that noise was planted for. */

@@ -100,14 +100,13 @@ const measured = async (recovery: Recovery): Promise<Noise> => (await measureNoi
 
 describe.each([1, 2, 3])('noise little larger than dense triggers (seed %i)', (seed) => {
   test('reaches the label that detail was planted for, and any draw of it is a trigger', async () => {
-    const { amplitude, hitRates, triggers } = await measured(recoveryOf(PLANTED, 10, seed));
-    expect(amplitude).toBeCloseTo(0.08 * PLANTED_NOISE, 9);
+    const { hitRates, triggers } = await measured(recoveryOf(PLANTED, 10, seed));
     expect(hitRates[TARGET]!).toBeGreaterThan(0.9);
     expect(triggers.length).toBeGreaterThanOrEqual(8);
     for (const { form, norm, hitRate, trigger } of triggers) {
       expect(form).toBe('noise');
       expect(trigger.targetLabel).toBe(TARGET);
-      expect(norm).toBeLessThan(amplitude + 1e-6);
+      expect(norm).toBeLessThan(0.08 * PLANTED_NOISE + 1e-6);
       expect(hitRate).toBeGreaterThanOrEqual(CONFIRMED_HIT_RATE);
     }
   });
