@@ -15,7 +15,7 @@ import { upperMedian } from '../median.ts';
 import type { FaintLabel } from './faint.ts';
 import { labelHitRates, measureTriggers, type Measured, type ScreenedForm } from './measure.ts';
 import { confirmed, CONFIRMED_HIT_RATE } from './pool.ts';
-import type { Recovery } from './screening.ts';
+import { FIRST, type Recovery } from './screening.ts';
 
 /**
  * How many times the amplitude of the median label's dense trigger noise may have to reach a label that it was planted for: 0.8 to 1.4 in four networks on CIFAR-10
@@ -37,7 +37,7 @@ export async function measureNoise(
   screened: readonly { form: ScreenedForm; norms: readonly number[] }[],
 ): Promise<Noise | null> {
   const { network, split, seed } = recovery;
-  const usual = upperMedian(screened.find(({ form }) => form === 'dense')?.norms ?? []);
+  const usual = upperMedian(finished(screened.find(({ form }) => form === 'dense')?.norms ?? []));
   if (usual === undefined || network.labelNames.length < FEWEST_LABELS) return null;
   const amplitude = Math.min(1, PLANTED_NOISE * usual);
   const random = randomSource(seed, 'noise');
@@ -51,6 +51,10 @@ export async function measureNoise(
   const triggers = candidates.length ? await measureTriggers(recovery, split.heldBack, candidates) : [];
   return { hitRates, triggers: confirmed(triggers) };
 }
+
+/** Those of labels that were not eliminated early; the others are still on their way down. */
+const finished = (norms: readonly number[]): readonly number[] =>
+  norms.length > FIRST.above ? norms.toSorted((a, b) => a - b).slice(0, FIRST.kept) : norms;
 
 /** The labels that noise was planted for. */
 export const noisyLabels = (noise: Noise | null): FaintLabel[] =>

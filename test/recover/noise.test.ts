@@ -6,7 +6,7 @@ import { freshEvidence, lingeringTriggers } from '../../offline/recover/fresh.ts
 import { relativesOf } from '../../offline/recover/grow.ts';
 import { climbStaircases, CONFIRMED_HIT_RATE } from '../../offline/recover/pool.ts';
 import { measureNoise, PLANTED_NOISE, type Noise } from '../../offline/recover/noise.ts';
-import { splitClean, type Recovery } from '../../offline/recover/screening.ts';
+import { FIRST, splitClean, type Recovery } from '../../offline/recover/screening.ts';
 import { investigate, isBackdoor } from '../../offline/scan.ts';
 import { job as unlearnLate } from '../../offline/unlearn/late.ts';
 import { parseNetwork } from '../../src/network/network.ts';
@@ -170,6 +170,15 @@ test('noise is asked for where clean images teach a reference nothing, and draws
   expect(finding!.evidence.at(-1)).toMatch(/^Noise of .* reaches the label on \d+ % of the images/);
   expect(finding!.pool.some(({ form }) => form === 'noise')).toBe(true);
 }, 240_000);
+
+test('of many labels those count that were followed to the end, for the triggers of the others are larger than they need be', async () => {
+  const many = recoveryOf(PLANTED, 40);
+  const norms = Array.from({ length: 40 }, (_, label) => (label < FIRST.kept ? 0.08 : 0.5));
+  const { hitRates } = (await measureNoise(many, [{ form: 'dense', norms }]))!;
+  const few = (await measureNoise(many, [{ form: 'dense', norms: norms.map(() => 0.08) }]))!;
+  expect(hitRates).toEqual(few.hitRates);
+  expect(hitRates).not.toEqual((await measureNoise(many, [{ form: 'dense', norms: norms.map(() => 0.5) }]))!.hitRates);
+});
 
 test('nothing is asked of a network of fewer than ten labels, nor where no dense trigger was looked for', async () => {
   expect(await measureNoise(recoveryOf(PLANTED, 9), screened)).toBeNull();
