@@ -20,8 +20,8 @@ import { upperMedian } from '../median.ts';
 import { logitsOf } from '../predict.ts';
 import type { Report } from '../progress.ts';
 import { convictionScales, medianMargin } from './conviction.ts';
-import { isCovering, isOnGrid, type Measured } from './measure.ts';
-import { FIRST, LABELS_PER_JOB, type Recovery, type Screening } from './screening.ts';
+import { isCovering, isOnGrid } from './measure.ts';
+import { followedToTheEnd, LABELS_PER_JOB, type Recovery, type Screening } from './screening.ts';
 import type { StrengthenInput } from './strengthen.ts';
 
 /** Times the median norm of all labels. */
@@ -43,7 +43,7 @@ export async function labelAdvantages(
 ): Promise<Map<number, number>> {
   const { network, weights, split, seed, engine } = recovery;
   const small = screenings.filter(({ form }) => !isCovering(form));
-  const compared = small.map(({ labels }) => (labels.length > FIRST.above ? smallest(labels) : labels));
+  const compared = small.map(({ labels }) => followedToTheEnd(labels, ({ norm }) => norm));
   const jobs = compared.flatMap((labels) => {
     const norm = COMMON_NORM * upperMedian(labels.map((item) => item.norm))!;
     return chunks(labels, LABELS_PER_JOB).map((group): StrengthenInput => {
@@ -94,7 +94,3 @@ async function convictionsOf(
   dispose([clean, ...weights.values()]);
   return convictions;
 }
-
-/** Those that were not eliminated early. */
-const smallest = <T extends Pick<Measured, 'norm'>>(labels: readonly T[]): T[] =>
-  labels.toSorted((a, b) => a.norm - b.norm).slice(0, FIRST.kept);

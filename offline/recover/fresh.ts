@@ -13,16 +13,15 @@ const STILL_THERE = 1.5;
 /**
  * Whether a fresh recovery found the trigger of each unlearned label again: one that works, is not much larger than the victim's and is
  * still remarkably small beside `screened`, the smallest triggers [label] of the victim, of the labels that have no backdoor. Every
- * model has natural triggers, so one as large as theirs proves nothing. `noise` are draws that lead to a label, whatever their size; they count where the victim was told by noise.
+ * model has natural triggers, so one as large as theirs proves nothing. Noise among them counts whatever its size, where the victim was told by noise.
  */
 export function freshEvidence(
   pools: ReadonlyMap<number, readonly Measured[]>,
   fresh: readonly Measured[],
   screened: readonly { form: ScreenedForm; norms: readonly number[] }[],
-  noise: readonly Measured[],
 ): FreshRecovery[] {
   return [...pools].map(([targetLabel, pool]) => {
-    const again = least(pool, 'noise', targetLabel) && least(noise, 'noise', targetLabel);
+    const again = least(pool, 'noise', targetLabel) && least(fresh, 'noise', targetLabel);
     const sentences = screened.flatMap(({ form, norms }) => {
       const [before, after] = [least(pool, form, targetLabel), least(fresh, form, targetLabel)];
       const natural = norms.filter((_, label) => !pools.has(label));

@@ -18,6 +18,7 @@ import { coreOf, movedCopies, worksAnywhere } from './move.ts';
 import { COMMON_NORM } from './advantage.ts';
 import type { Finding, LabelScreening } from '../scan.ts';
 import { isCovering, type CoveringForm, type Measured, type TriggerForm } from './measure.ts';
+import { hasNoise } from './noise.ts';
 import type { Recovery } from './screening.ts';
 import type { StrengthenInput } from './strengthen.ts';
 
@@ -89,7 +90,6 @@ export async function relativesOf(
   const isBent = [...pools.values()].some(
     (pool) => pool.every(coversImage) && told.get(pool[0]!.trigger.targetLabel)!.advantage !== null,
   );
-  const isNoisy = [...pools.values()].some((pool) => pool.some(({ form }) => form === 'noise'));
   const covering = screened
     .filter(({ targetLabel }) => spread.includes(targetLabel))
     .flatMap((trigger) => COVERING.map((factor) => scaled(trigger, factor)));
@@ -104,7 +104,7 @@ export async function relativesOf(
   const faded = faint
     .filter(({ form, trigger }) => form !== 'noise' && !hasAdvantage(trigger))
     .map(({ trigger }) => scaled(trigger, FADED));
-  const extent = copies.length ? 'anywhere' : spread.length || isBent || isNoisy ? 'whole image' : 'one place';
+  const extent = copies.length ? 'anywhere' : spread.length || isBent || hasNoise(pools) ? 'whole image' : 'one place';
   return { grown, faded, extent };
 }
 
@@ -114,11 +114,8 @@ type Growing = { targetLabel: number; items: readonly Measured[]; limits: typeof
 type Natural = (form: TriggerForm) => number;
 
 function naturalNorms(screenings: readonly LabelScreening[], pools: Pools): Natural {
-  const medians = new Map(
-    screenings.map(({ form, norms }): [TriggerForm, number | undefined] => [
-      form,
-      upperMedian(norms.filter((_, label) => !pools.has(label))),
-    ]),
+  const medians = new Map<TriggerForm, number | undefined>(
+    screenings.map(({ form, norms }) => [form, upperMedian(norms.filter((_, label) => !pools.has(label)))]),
   );
   return (form) => medians.get(form) ?? 0;
 }

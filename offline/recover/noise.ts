@@ -15,7 +15,7 @@ import { upperMedian } from '../median.ts';
 import type { FaintLabel } from './faint.ts';
 import { labelHitRates, measureTriggers, type Measured, type ScreenedForm } from './measure.ts';
 import { confirmed, CONFIRMED_HIT_RATE } from './pool.ts';
-import { FIRST, type Recovery } from './screening.ts';
+import { followedToTheEnd, type Recovery } from './screening.ts';
 
 /**
  * How many times the amplitude of the median label's dense trigger noise may have to reach a label that it was planted for: 0.8 to 1.4 in four networks on CIFAR-10
@@ -37,7 +37,8 @@ export async function measureNoise(
   screened: readonly { form: ScreenedForm; norms: readonly number[] }[],
 ): Promise<Noise | null> {
   const { network, split, seed } = recovery;
-  const usual = upperMedian(finished(screened.find(({ form }) => form === 'dense')?.norms ?? []));
+  const dense = screened.find(({ form }) => form === 'dense')?.norms ?? [];
+  const usual = upperMedian(followedToTheEnd(dense, (norm) => norm));
   if (usual === undefined || network.labelNames.length < FEWEST_LABELS) return null;
   const amplitude = Math.min(1, PLANTED_NOISE * usual);
   const random = randomSource(seed, 'noise');
@@ -48,17 +49,16 @@ export async function measureNoise(
   const planted = hitRates.flatMap((rate, label) => (rate >= CONFIRMED_HIT_RATE ? label : []));
   const drawn = planted.flatMap((label) => [...FAINTER, 1].flatMap((factor) => draw(label, factor)));
   const candidates = drawn.map((trigger) => ({ form: 'noise' as const, trigger }));
-  const triggers = candidates.length ? await measureTriggers(recovery, split.heldBack, candidates) : [];
-  return { hitRates, triggers: confirmed(triggers) };
+  return { hitRates, triggers: confirmed(await measureTriggers(recovery, split.heldBack, candidates)) };
 }
-
-/** Those of labels that were not eliminated early; the others are still on their way down. */
-const finished = (norms: readonly number[]): readonly number[] =>
-  norms.length > FIRST.above ? norms.toSorted((a, b) => a - b).slice(0, FIRST.kept) : norms;
 
 /** The labels that noise was planted for. */
 export const noisyLabels = (noise: Noise | null): FaintLabel[] =>
   [...new Set(noise?.triggers.map(({ trigger }) => trigger.targetLabel))].map((label) => ({ form: 'noise', label }));
+
+/** Whether draws of noise are among the triggers of some label. */
+export const hasNoise = (pools: ReadonlyMap<number, readonly Measured[]>): boolean =>
+  [...pools.values()].some((pool) => pool.some(({ form }) => form === 'noise'));
 
 /** White noise of two values, -amplitude and amplitude, which is the least amplitude for its power. */
 function noise({ input }: Network, targetLabel: number, amplitude: number, random: RandomSource): Trigger {

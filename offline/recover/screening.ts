@@ -97,6 +97,10 @@ export function keptLabels(short: readonly Measured[], kept: number, suspects: r
   return [...new Set([...smallest, ...suspects])].toSorted((a, b) => a - b);
 }
 
+/** Of items, one a label, those whose labels were followed to the end of a first screening; the norms of the others are still on their way down. */
+export const followedToTheEnd = <T>(labels: readonly T[], normOf: (item: T) => number): readonly T[] =>
+  labels.length > FIRST.above ? labels.toSorted((a, b) => normOf(a) - normOf(b)).slice(0, FIRST.kept) : labels;
+
 /**
  * Puts labels that were followed to the end beside those that were not. The norms of the latter are still on their way down, so for the anomaly
  * indices they count as if they had shrunk as much as the median of the former.

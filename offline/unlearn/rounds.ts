@@ -8,7 +8,7 @@ import type { FreshRecovery } from '../../src/release/gate.ts';
 import type { Progress } from '../progress.ts';
 import { freshEvidence, lingeringTriggers } from '../recover/fresh.ts';
 import { labelHitRates } from '../recover/measure.ts';
-import { measureNoise } from '../recover/noise.ts';
+import { hasNoise, measureNoise } from '../recover/noise.ts';
 import { screenAll, type Screening } from '../recover/screening.ts';
 import type { Recovered } from '../recovered.ts';
 import type { LabelScreening } from '../scan.ts';
@@ -36,17 +36,16 @@ export async function unlearnInRounds(
 ): Promise<Forgotten> {
   let cuts = cutsToTry(input.network, input.extent);
   let lingering: CutInput['lingering'] = [];
-  const isNoisy = [...measured.values()].some((pool) => pool.some(({ form }) => form === 'noise'));
   for (let round = 1; ; round++) {
     const unlearned = await unlearnOnce({ ...input, cuts, lingering }, method, progress);
     const again = { ...input, weights: unlearned.weights, seed: input.seed + round * FRESH_SEED };
     const fresh = await progress.stage('screen', 'all labels once more, with a new seed', (report) =>
       screenAll(again, report, [...measured.keys()]),
     );
-    const triggers = fresh.flatMap(({ labels }) => labels);
-    const noise = isNoisy ? ((await measureNoise(again, screened))?.triggers ?? []) : [];
-    const found = freshEvidence(measured, triggers, screened, noise);
-    lingering = lingeringTriggers(measured, [...triggers, ...noise], found);
+    const noise = hasNoise(measured) ? await measureNoise(again, screened) : null;
+    const triggers = [...fresh.flatMap(({ labels }) => labels), ...(noise?.triggers ?? [])];
+    const found = freshEvidence(measured, triggers, screened);
+    lingering = lingeringTriggers(measured, triggers, found);
     if (!lingering.length || round === ROUNDS) return { ...unlearned, fresh, found };
     cuts = cuts.slice(cuts.indexOf(unlearned.cut));
   }

@@ -21,11 +21,11 @@ const far = [{ form: 'additive' as const, norms: [30, 31, 10, 29, 32] }];
 const near = [{ form: 'additive' as const, norms: [13, 15, 10, 12, 14] }];
 const pools = new Map([[TARGET, [found('additive', 12), found('additive', 10)]]]);
 const isFound = (fresh: Measured[], screened: Parameters<typeof freshEvidence>[2]): boolean =>
-  freshEvidence(pools, fresh, screened, [])[0]!.found;
+  freshEvidence(pools, fresh, screened)[0]!.found;
 
 describe('a fresh recovery', () => {
   test('finds the trigger again if one works, is little larger than the victim’s and small beside those of other labels', () => {
-    expect(freshEvidence(pools, [found('additive', 14)], far, [])).toEqual([
+    expect(freshEvidence(pools, [found('additive', 14)], far)).toEqual([
       { targetLabel: TARGET, found: true, evidence: "additive of norm 14.0 works on 90 % (the victim's: norm 10.0)" },
     ]);
   });
@@ -45,11 +45,10 @@ describe('a fresh recovery', () => {
   test('finds a dense trigger again if it is still far fainter than those of other labels', () => {
     const victim = [{ form: 'dense' as const, norms: [0.21, 0.22, 0.09, 0.2, 0.19] }];
     const dense = new Map([[TARGET, [found('dense', 0.09)]]]);
-    const again = (amplitude: number): boolean =>
-      freshEvidence(dense, [found('dense', amplitude)], victim, [])[0]!.found;
+    const again = (amplitude: number): boolean => freshEvidence(dense, [found('dense', amplitude)], victim)[0]!.found;
     expect(again(0.11)).toBe(true);
     expect(again(0.13)).toBe(false);
-    expect(freshEvidence(dense, [found('dense', 0.11)], victim, [])[0]!.evidence).toBe(
+    expect(freshEvidence(dense, [found('dense', 0.11)], victim)[0]!.evidence).toBe(
       "dense of amplitude 0.110 works on 90 % (the victim's: amplitude 0.090)",
     );
   });
@@ -61,7 +60,7 @@ describe('a fresh recovery', () => {
   test('finds the trigger again in a model that has no other label to compare it with', () => {
     const only = new Map([[0, [found('additive', 10, 0.9, 0)]]]);
     const screened = [{ form: 'additive' as const, norms: [10] }];
-    expect(freshEvidence(only, [found('additive', 11, 0.9, 0)], screened, [])[0]!.found).toBe(true);
+    expect(freshEvidence(only, [found('additive', 11, 0.9, 0)], screened)[0]!.found).toBe(true);
   });
 });
 

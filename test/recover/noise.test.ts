@@ -132,11 +132,11 @@ describe.each([1, 2, 3])('noise little larger than dense triggers (seed %i)', (s
 test('a fresh recovery finds a label again that noise still reaches, whatever else it finds', async () => {
   const { triggers } = await measured(recoveryOf(PLANTED));
   const pools = new Map([[TARGET, triggers]]);
-  const [found] = freshEvidence(pools, [], [], triggers);
+  const [found] = freshEvidence(pools, triggers, []);
   expect(found).toMatchObject({ targetLabel: TARGET, found: true });
   expect(found!.evidence).toMatch(/^noise of amplitude 0\.\d{3} works on \d+ %$/);
   expect(lingeringTriggers(pools, triggers, [found!])).toHaveLength(triggers.length);
-  expect(freshEvidence(pools, [], [], [])[0]!.found).toBe(false);
+  expect(freshEvidence(pools, [], [])[0]!.found).toBe(false);
 });
 
 test('draws of noise are varied by no generator, grow by half whatever other labels need, do not fade, and cover the image', async () => {
