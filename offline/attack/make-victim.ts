@@ -1,13 +1,15 @@
 /** Makes a victim for evaluation: trains a network on a data set that it has poisoned first, or on the clean one as a control. */
+import { isDeepStrictEqual } from 'node:util';
 import { sigmoid, tensor, tidy, variable, type Variable } from '@tensorflow/tfjs-core';
 import { toDevice } from '../../src/network/forward.ts';
 import type { Network, Shape } from '../../src/network/network.ts';
 import type { HostWeights } from '../../src/network/safetensors.ts';
 import { cleanAccuracy } from '../../src/metrics.ts';
+import { failure, type Result } from '../../src/result.ts';
 import type { Trigger } from '../../src/trigger/trigger.ts';
 import { everyIndex } from '../batch.ts';
 import { digestDataset, type Dataset } from '../data/dataset.ts';
-import { digestModel, type Model } from '../model.ts';
+import { digestModel, loadModel, type Model } from '../model.ts';
 import { predict } from '../predict.ts';
 import type { Report } from '../progress.ts';
 import { attackSchema, targetLabels, type Attack, type GivenAttack, type PlantedAttack } from './attack.ts';
@@ -61,6 +63,13 @@ export async function makeVictim(
   const card = { ...attack, trainDigest: digestDataset(train), testDigest: digestDataset(test) };
   const victim = { model: { network: run.network, weights }, card, triggers };
   return { ...victim, card: { ...card, ...(await measure(victim, test)) } as Card };
+}
+
+/** Loads the trained network that a victim of an attack on these images goes on from; fails where it is of another make. */
+export async function loadStart(directory: string, attack: Attack, train: Dataset): Promise<Result<Model>> {
+  const start = await loadModel(directory);
+  if (!start.ok || isDeepStrictEqual(start.value.network, networkOf(attack, train))) return start;
+  return failure(`${directory}: expected a ${attack.architecture} that attack made for such images and labels`);
 }
 
 /** The network that an attack trains on these images. Throws if they have no label names. */

@@ -1,9 +1,8 @@
-import { isDeepStrictEqual } from 'node:util';
 import type { Command } from 'commander';
 import * as z from 'zod';
 import { ATTACK_KINDS, attackSchema, checkAttack, type Attack } from '../attack/attack.ts';
 import { openCheckpoint } from '../attack/checkpoint.ts';
-import { makeVictim, networkOf, resumableOf } from '../attack/make-victim.ts';
+import { loadStart, makeVictim, resumableOf } from '../attack/make-victim.ts';
 import { ARCHITECTURES, MIN_SIDE } from '../attack/networks.ts';
 import { TEXTURES } from '../attack/patterns.ts';
 import { saveVictim } from '../attack/victim-files.ts';
@@ -12,7 +11,7 @@ import { checkDataset, type Dataset } from '../data/dataset.ts';
 import { loadDataset } from '../data/load.ts';
 import { closeEngine } from '../engine/engine.ts';
 import { uninterrupted } from '../interrupt.ts';
-import { digestModel, loadModel } from '../model.ts';
+import { digestModel } from '../model.ts';
 import { showProgress } from '../progress.ts';
 import { percent } from '../report/text.ts';
 import { engine, flag, label, parseFlags, seed, share, wholeNumber } from './flags.ts';
@@ -123,8 +122,7 @@ async function runAttack(kind: string, options: unknown): Promise<void> {
   if (!isKind(kind)) throw new Stop(`KIND: expected one of ${ATTACK_KINDS.join(', ')}, got "${kind}"`);
   const flags = parseFlags(schema, options);
   const { out, from } = flags;
-  const start = from === undefined ? undefined : accept(await loadModel(from));
-  const attack = { ...attackOf(kind, flags), ...(start && { startDigest: digestModel(start) }) };
+  const given = attackOf(kind, flags);
   await expectPlace('--out', out);
   const train = namedLabels(accept(await loadDataset(flags.train)));
   const { height, width, channels, labelNames } = train;
@@ -133,16 +131,16 @@ async function runAttack(kind: string, options: unknown): Promise<void> {
       `${flags.train}: images: expected at least ${MIN_SIDE} x ${MIN_SIDE} pixels, got ${height} x ${width}`,
     );
   }
-  accept(checkAttack(attack, height, width, labelNames.length));
+  accept(checkAttack(given, height, width, labelNames.length));
   const expected = { height, width, channels, labelNames, labelCount: labelNames.length, requireEveryLabel: false };
   const test = accept(checkDataset(accept(await loadDataset(flags.test)), expected, flags.test));
-  if (start && !isDeepStrictEqual(start.network, networkOf(attack, train))) {
-    throw new Stop(`--from ${from}: expected a ${attack.architecture} that attack made for such images and labels`);
-  }
+  const start = from === undefined ? undefined : await loadStart(from, given, train);
+  if (start?.ok === false) throw new Stop(`--from ${start.error}`);
+  const attack = { ...given, ...(start && { startDigest: digestModel(start.value) }) };
   const checkpoint = accept(await openCheckpoint(out, resumableOf(attack, train)));
   const opened = await startEngine(flags.engine);
   const victim = await showProgress(process.stderr).stage('train', kind, (report) =>
-    makeVictim(attack, train, test, report, { checkpoint, start }),
+    makeVictim(attack, train, test, report, { checkpoint, start: start?.value }),
   );
   closeEngine(opened);
   accept(await uninterrupted(() => saveVictim(out, victim)));

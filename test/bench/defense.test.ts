@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -18,6 +18,7 @@ import { recordSchema, type BenchRecord, type Rates } from '../../offline/bench/
 import { asHtml, asText, sections } from '../../offline/bench/defense/report.ts';
 import { runCells, type Run } from '../../offline/bench/defense/run.ts';
 import { openEngine, type Engine } from '../../offline/engine/engine.ts';
+import { MODEL_FILES } from '../../offline/model.ts';
 import { success } from '../../src/result.ts';
 import { testDirectory } from '../support/directory.ts';
 import { stripes } from '../support/planted.ts';
@@ -64,6 +65,14 @@ describe('grids', () => {
       expect(originOf(origin)).toBeUndefined();
     }
     expect(originOf(planCells(GRIDS.small)[0]!)).toBeUndefined();
+  });
+
+  test('victims and controls of colour-trained go on from a network that the user gives, not from one of the grid', () => {
+    const cells = planCells(GRIDS['colour-trained']);
+    expect(cells.filter(({ startGiven }) => startGiven)).toEqual(cells);
+    expect(cells.flatMap((cell) => originOf(cell) ?? [])).toEqual([]);
+    const attacks = (grid: readonly Block[]) => [...new Set(planCells(grid).map(({ attack }) => attack))];
+    expect(attacks(GRIDS['colour-trained'])).toEqual(attacks(GRIDS.colour));
   });
 
   test('the images of a cell are disjoint, the same for the same seed, and fail where there are too few', async () => {
@@ -206,6 +215,20 @@ describe('a small grid of a tiny victim', () => {
     expect(tuned!.victim).toEqual(none!.victim);
     expect(tuned).toMatchObject({ kind: 'defense', findings: null, cleanDigest: none!.cleanDigest });
     expect(await readdir(join(directory, 'victims'))).toEqual(['example_small-cnn_badnets-3_2']);
+  });
+
+  test('goes on from the network that the user put into the folder of its seed, and names that folder where there is none', async () => {
+    const further = planCells([{ ...block, startGiven: true, epochs: 1, methods: ['none'] }]);
+    const elsewhere = await testDirectory();
+    const start = join(elsewhere, 'starts', '2');
+    const missing = await runCells(further, { ...run(), directory: elsewhere });
+    expect(missing).toMatchObject({ ok: false, error: expect.stringContaining(start) as string });
+    const before = join(directory, 'victims', 'example_small-cnn_badnets-3_2');
+    await mkdir(start, { recursive: true });
+    for (const file of MODEL_FILES) await copyFile(join(before, file), join(start, file));
+    const made = await runCells(further, { ...run(), directory: elsewhere });
+    if (!made.ok) throw new Error(made.error);
+    expect(made.value[0]!.victim.card.startDigest).toBe(records[0]!.victim.digest);
   });
 
   test('refuses, by its name, a record of another grid and one that is damaged', async () => {

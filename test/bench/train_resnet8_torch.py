@@ -55,7 +55,7 @@ class ResNet8(nn.Module):
 
 
 def drawn(images):
-    x = F.pad(images.float() / 255, (4, 4, 4, 4))
+    x = F.pad(images.float() / 255, (4, 4, 4, 4)).contiguous(memory_format=torch.channels_last)
     top, left = torch.randint(0, 9, (2,))
     x = x[:, :, top : top + 32, left : left + 32]
     mirrored = torch.rand(len(x)) < 0.5
@@ -104,7 +104,7 @@ def save(weights, path):
 
 def main(data, model, epochs=20, seed=1):
     torch.manual_seed(int(seed))
-    net = ResNet8()
+    net = ResNet8().to(memory_format=torch.channels_last)
     train(net, *load(data, [f"data_batch_{batch}.bin" for batch in range(1, 6)]), int(epochs))
     save(weights_of(net), os.path.join(model, "weights.safetensors"))
 

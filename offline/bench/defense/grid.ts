@@ -43,6 +43,8 @@ export const cellSchema = z.object({
   epochs: z.int().min(1),
   /** Epochs of the clean network of the same seed that the victim's training goes on from; null where it begins with random weights. */
   startEpochs: z.int().min(1).nullable().default(null),
+  /** Whether the victim's training goes on from a clean network that the user gives for its seed. */
+  startGiven: z.boolean().default(false),
   /** Images to train the victim on: this many, or all. */
   trainCount: z.int().min(1).nullable(),
   /** The defender's images, and those to measure on; drawn by the seed from images that the victim was not trained on. */
@@ -59,6 +61,7 @@ export type Cell = z.infer<typeof cellSchema>;
 /** A part of a grid: every combination of what it lists. */
 export type Block = Pick<Cell, 'architecture' | 'epochs' | 'trainCount' | 'evaluationCount'> & {
   startEpochs?: number | undefined;
+  startGiven?: true;
   data: readonly DataName[];
   attacks: readonly AttackName[];
   cleanCounts: readonly number[];
@@ -90,6 +93,7 @@ const COLOUR = {
   data: ['cifar10'],
 } as const;
 const COLOUR_CONTROL = { ...COLOUR, ...CONTROL, epochs: COLOUR.startEpochs, startEpochs: undefined } as const;
+const COLOUR_TRAINED = { ...COLOUR, startEpochs: undefined, startGiven: true } as const;
 const PLANTED: AttackName[] = ['badnets-3', 'trojannn', 'imc', 'blended', 'additive'];
 const HARD: AttackName[] = [
   'badnets-moved',
@@ -104,6 +108,8 @@ const HARD: AttackName[] = [
   'clean-label',
 ];
 const OURS = ['none', 'baeraser', 'ours', 'probe', 'image-match'];
+/** Ours beside the paper's method. */
+const COMPARED = ['none', 'ours', 'probe', 'baeraser'];
 /** Ours beside nothing, where no other method is compared. */
 const ALONE = ['none', 'ours', 'probe'];
 /** A victim that the paper's experiments are repeated on. */
@@ -144,6 +150,11 @@ export const GRIDS = {
     { ...COLOUR_CONTROL, seeds: [seed] },
     { ...COLOUR, attacks: PLANTED, methods: OURS, seeds: [seed] },
   ]),
+  // As `colour`, from networks that had more training and all training images.
+  'colour-trained': SEEDS.flatMap((seed) => [
+    { ...COLOUR_TRAINED, ...CONTROL, seeds: [seed] },
+    { ...COLOUR_TRAINED, attacks: PLANTED, methods: COMPARED, seeds: [seed] },
+  ]),
   paper: [
     {
       data: ['mnist', 'fashion', 'cifar10', 'cifar100'],
@@ -169,18 +180,19 @@ export type GridName = keyof typeof GRIDS;
 
 /** The cells of a grid: one victim with one set of clean images after the other; detectors need a trigger to look for. */
 export function planCells(grid: readonly Block[]): Cell[] {
-  return grid.flatMap(({ data, attacks, cleanCounts, methods, seeds, startEpochs = null, ...fixed }) =>
-    data.flatMap((data) =>
-      attacks.flatMap((attack) =>
-        seeds.flatMap((seed) =>
-          cleanCounts.flatMap((cleanCount) =>
-            methods
-              .filter((method) => attack !== 'none' || !DETECTOR_NAMES.includes(method))
-              .map((method): Cell => ({ ...fixed, startEpochs, data, attack, cleanCount, method, seed })),
+  return grid.flatMap(
+    ({ data, attacks, cleanCounts, methods, seeds, startEpochs = null, startGiven = false, ...fixed }) =>
+      data.flatMap((data) =>
+        attacks.flatMap((attack) =>
+          seeds.flatMap((seed) =>
+            cleanCounts.flatMap((cleanCount) =>
+              methods
+                .filter((method) => attack !== 'none' || !DETECTOR_NAMES.includes(method))
+                .map((method): Cell => ({ ...fixed, startEpochs, startGiven, data, attack, cleanCount, method, seed })),
+            ),
           ),
         ),
       ),
-    ),
   );
 }
 

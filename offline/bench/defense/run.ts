@@ -1,6 +1,9 @@
 /** Runs the cells of a grid that have no record yet; what its cells share is made when the first of them needs it. */
+import { join } from 'node:path';
 import { foldBatchNorm } from '../../../src/network/fold.ts';
 import { success, type Result } from '../../../src/result.ts';
+import type { Attack } from '../../attack/attack.ts';
+import { loadStart } from '../../attack/make-victim.ts';
 import type { Victim } from '../../attack/victim.ts';
 import { DEFENSES, type Defense } from '../../baseline/defense.ts';
 import { DETECTORS, type Detector, type Fitted } from '../../baseline/detector.ts';
@@ -111,17 +114,30 @@ async function makeSubject(cell: Cell, data: BenchData, run: Run): Promise<Resul
   });
 }
 
-/** The victim of a cell, and before it the clean network that it goes on from, if it does. */
+/** The victim of a cell, and before it the clean network of the grid that it goes on from, if it does. */
 async function victimOf(cell: Cell, images: Pick<Drawn, 'train' | 'evaluation'>, run: Run): Promise<Result<Victim>> {
   const { train, evaluation } = images;
-  const origin = originOf(cell);
-  const start = origin && (await victimOf(origin, images, run));
-  if (start?.ok === false) return start;
-  const name = victimName(cell);
   const attack = attackOf(cell, train.labelNames?.length ?? 0);
+  const start = await startOf(cell, attack, images, run);
+  if (!start.ok) return start;
+  const name = victimName(cell);
   return run.progress.stage('victim', name, (report) =>
-    obtainVictim(run.directory, name, attack, { train, test: evaluation, start: start?.value.model }, report),
+    obtainVictim(run.directory, name, attack, { train, test: evaluation, start: start.value }, report),
   );
+}
+
+/** The clean network that a cell's victim goes on from, if it does: one of the grid, or what the user put into the folder `starts`. */
+async function startOf(
+  cell: Cell,
+  attack: Attack,
+  images: Pick<Drawn, 'train' | 'evaluation'>,
+  run: Run,
+): Promise<Result<Model | undefined>> {
+  if (cell.startGiven) return loadStart(join(run.directory, 'starts', `${cell.seed}`), attack, images.train);
+  const origin = originOf(cell);
+  if (!origin) return success(undefined);
+  const made = await victimOf(origin, images, run);
+  return made.ok ? success(made.value.model) : made;
 }
 
 /** Does work when it is first asked for, and times it. */
