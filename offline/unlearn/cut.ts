@@ -28,12 +28,9 @@ const STEPS = { late: 400, ascent: 150 };
 /** Late unlearning is done so many times, from other draws, and the heads are averaged; as many as two cores do side by side. */
 const HEADS = 2;
 const OTHER_SEED = 1_000_000;
-/** How far a head's obedience to recovered triggers may lie above its natural rate, and its accuracy below the victim's. */
+/** How far a head's obedience to recovered triggers may lie above its natural rate. */
 const OBEDIENCE_LIMIT = 0.03;
-const ACCURACY_LIMIT = { least: 0.01, most: 0.015 };
-/** Of few held-back images that is two, which chance may change. */
-const FEW_LOST = 2.5;
-/** How much of the probability of the true label it may cost on average, which shows on few images what accuracy does not. */
+/** How much of the probability of the true label it may cost on average: on few images that tells the accuracy that will be lost better than their own does. */
 const CONFIDENCE_LIMIT = 0.02;
 const SEPARATION_WANTED = 0.95;
 const CANDIDATES = 3;
@@ -72,9 +69,8 @@ export type CutTrial = Judged & {
 
 /** What a cut is judged by. */
 export type Judged = {
-  /** Success rate of the recovered triggers beyond the victim's natural rate, accuracy and confidence lost; all held-back. */
+  /** Success rate of the recovered triggers beyond the victim's natural rate, confidence lost; all held-back. */
   obedience: number;
-  accuracyLoss: number;
   confidenceLoss: number;
   /** The true-positive rate of the trial's probes, held-back; null where it was not asked. */
   separation: number | null;
@@ -146,14 +142,10 @@ export function cutsToTry(network: Network, extent: Relatives['extent']): string
   return extent === 'whole image' ? [...latest.slice(1), ...latest.slice(0, 1)] : latest;
 }
 
-/** Whether a cut holds, by what `imageCount` held-back images say: its head no longer obeys, it costs little, its probe separates if that was asked, and the gate would not refuse it. */
-export function holds(trial: Judged, imageCount: number): boolean {
-  const { obedience, accuracyLoss, confidenceLoss, separation, failures } = trial;
-  const { least, most } = ACCURACY_LIMIT;
-  const accuracyLimit = Math.max(least, Math.min(most, FEW_LOST / imageCount));
+/** Whether a cut holds: its head no longer obeys, it costs little, its probe separates if that was asked, and the gate would not refuse it. */
+export function holds({ obedience, confidenceLoss, separation, failures }: Judged): boolean {
   const isSeparate = separation === null || separation >= SEPARATION_WANTED;
-  const isHarmless = accuracyLoss <= accuracyLimit && confidenceLoss <= CONFIDENCE_LIMIT;
-  return obedience <= OBEDIENCE_LIMIT && isHarmless && isSeparate && !failures.length;
+  return obedience <= OBEDIENCE_LIMIT && confidenceLoss <= CONFIDENCE_LIMIT && isSeparate && !failures.length;
 }
 
 /** Cuts are compared by how well they separate, whether or not that was asked of them. */
@@ -161,8 +153,8 @@ type Comparable = Judged & { separation: number };
 
 /** The best of cuts that do not hold, given in the order in which they were tried. */
 export function bestOf<T extends Comparable>(trials: readonly T[], imageCount: number): T {
-  const worth = ({ obedience, accuracyLoss, confidenceLoss, separation, failures }: Comparable): number =>
-    separation - Math.max(0, obedience) - 4 * Math.max(accuracyLoss, confidenceLoss) - failures.length;
+  const worth = ({ obedience, confidenceLoss, separation, failures }: Comparable): number =>
+    separation - Math.max(0, obedience) - 4 * Math.max(0, confidenceLoss) - failures.length;
   const wanted = ADVANTAGE_WANTED.advantage * Math.sqrt(ADVANTAGE_WANTED.images / imageCount);
   return trials.reduce((best, trial) => (worth(trial) > worth(best) + wanted ? trial : best));
 }
@@ -174,14 +166,13 @@ export function bestOf<T extends Comparable>(trials: readonly T[], imageCount: n
 export async function chooseCut(input: CutInput, report: Report): Promise<CutTrial> {
   const trials: CutTrial[] = [];
   const { cuts, split } = input;
-  const imageCount = split.heldBack.count;
   const was = await answersOf(input.network, input.weights, split.heldBack);
   for (const [index, cut] of cuts.entries()) {
     const unlearned = await unlearn(input, 'late', cut, ({ step, steps }) =>
       report({ step: index * steps + step, steps: cuts.length * steps }),
     );
     const trial = await measureCut(input, was, cut, unlearned);
-    if (holds(trial, imageCount)) return trial;
+    if (holds(trial)) return trial;
     trials.push(trial);
   }
   const compared: (CutTrial & Comparable)[] = [];
@@ -190,7 +181,7 @@ export async function chooseCut(input: CutInput, report: Report): Promise<CutTri
     const asked = separation ?? (await separationAt(input, cut, await fitTrialProbes(input, cut)));
     compared.push({ ...trial, separation: asked });
   }
-  return bestOf(compared, imageCount);
+  return bestOf(compared, split.heldBack.count);
 }
 
 async function measureCut(
@@ -220,7 +211,6 @@ async function measureCut(
     tradeOff,
     hitRates,
     obedience: mean(obedience),
-    accuracyLoss: before.cleanAccuracy.rate - after.cleanAccuracy.rate,
     confidenceLoss: before.confidence - after.confidence,
     separation,
     failures: judgeHeldBack(before, after, strongestHit(hitRates)),
