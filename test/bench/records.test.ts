@@ -11,11 +11,14 @@ const PLANTED = new Set(['badnets-3', 'trojannn', 'imc', 'blended', 'additive'])
 /** Victims that the README says are missed. */
 const MISSED = new Set(['digits imc 2', 'digits imc 5']);
 
+/** Clean networks that docs/BENCH.md says are called infected, and the label. */
+const FALSELY_CALLED = new Map([['colour-trained 1', [4]]]);
+
 type DefenseRecord = Extract<BenchRecord, { kind: 'defense' }>;
 
-const RECORDED = ['small', 'digits', 'colour'] as const satisfies GridName[];
+const RECORDED = ['small', 'digits', 'colour', 'colour-trained'] as const satisfies GridName[];
 type Recorded = (typeof RECORDED)[number];
-const records: Record<Recorded, BenchRecord[]> = { small: [], digits: [], colour: [] };
+const records: Record<Recorded, BenchRecord[]> = { small: [], digits: [], colour: [], 'colour-trained': [] };
 
 beforeAll(async () => {
   for (const grid of RECORDED) {
@@ -46,10 +49,14 @@ describe.each(RECORDED)('the committed records of the grid %s', (grid) => {
     }
   });
 
-  test('call no clean model infected', () => {
+  test('call no clean model infected that the documents do not name', () => {
     const clean = records[grid].filter(({ cell }) => cell.attack === 'none');
     expect(clean.length).toBeGreaterThan(0);
-    expect(clean.filter(({ findings }) => findings!.some(isBackdoor))).toEqual([]);
+    for (const { findings, cell } of clean) {
+      const subject = `${grid} ${cell.seed}`;
+      const named = findings!.filter(isBackdoor).map(({ targetLabel }) => targetLabel);
+      expect(named, subject).toEqual(FALSELY_CALLED.get(subject) ?? []);
+    }
   });
 });
 

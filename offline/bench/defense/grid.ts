@@ -117,7 +117,7 @@ const PAPER_RUN = { ...FASHION, attacks: ['badnets-5'], methods: ['none', 'baera
 /** 1, 2, 5 and 10 % of the training images. */
 const HOLDING_COUNTS = [150, 300, 750, 1500];
 
-/** `smoke`: minutes, from committed images. `small` (Fashion-MNIST), `digits`, `colour`: hours on two cores. `paper`: for a GPU. The others are the paper's experiments, minutes to an hour each. */
+/** `smoke`: minutes, from committed images. `small` (Fashion-MNIST), `digits`, `colour`, `colour-trained`: hours on two cores. `paper`: for a GPU. The others are the paper's experiments, minutes to an hour each. */
 export const GRIDS = {
   smoke: [
     {
@@ -150,7 +150,7 @@ export const GRIDS = {
     { ...COLOUR_CONTROL, seeds: [seed] },
     { ...COLOUR, attacks: PLANTED, methods: OURS, seeds: [seed] },
   ]),
-  // As `colour`, from networks that had more training and all training images.
+  // As `colour`, from networks that had more training, on all images; the controls go on without a trigger.
   'colour-trained': SEEDS.flatMap((seed) => [
     { ...COLOUR_TRAINED, ...CONTROL, seeds: [seed] },
     { ...COLOUR_TRAINED, attacks: PLANTED, methods: COMPARED, seeds: [seed] },
