@@ -48,8 +48,8 @@ export const OUTLIER_INDEX = 1;
 /** From here on a foreign trigger was planted whatever it resembles. */
 export const FAR_OUTLIER_INDEX = 3;
 /**
- * The advantage, in spreads, from which on a label is a backdoor where the reference explains little. That of planted labels is 2.0 to 5.0 in networks on CIFAR-10
- * of the project's own, the most of natural ones 1.7, in clean networks 1.5; in one clean network met since, 2.4.
+ * The advantage, in spreads, from which on a label is a backdoor where the reference explains little. That of planted labels was 2.0 to 5.0 in networks on CIFAR-10
+ * of the project's own, the most of natural ones 1.7, in clean networks 1.5, when this was chosen; natural ones of up to 2.4 were met since.
  */
 export const PLANTED_ADVANTAGE = 1.85;
 /**

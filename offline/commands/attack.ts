@@ -7,7 +7,7 @@ import { ARCHITECTURES, MIN_SIDE } from '../attack/networks.ts';
 import { TEXTURES } from '../attack/patterns.ts';
 import { saveVictim } from '../attack/victim-files.ts';
 import type { Card } from '../attack/victim.ts';
-import { checkDataset, type Dataset } from '../data/dataset.ts';
+import { checkDataset, withLabelNames } from '../data/dataset.ts';
 import { loadDataset } from '../data/load.ts';
 import { closeEngine } from '../engine/engine.ts';
 import { uninterrupted } from '../interrupt.ts';
@@ -124,7 +124,7 @@ async function runAttack(kind: string, options: unknown): Promise<void> {
   const { out, from } = flags;
   const given = attackOf(kind, flags);
   await expectPlace('--out', out);
-  const train = namedLabels(accept(await loadDataset(flags.train)));
+  const train = withLabelNames(accept(await loadDataset(flags.train)));
   const { height, width, channels, labelNames } = train;
   if (Math.min(height, width) < MIN_SIDE) {
     throw new Stop(
@@ -184,12 +184,6 @@ function targetsOf({ target = [0], source, cleanLabel }: Flags) {
   if (source !== undefined) return { targetLabel, targets: { form: 'source', sourceLabel: source } };
   if (cleanLabel) return { targetLabel, targets: { form: 'clean-label' } };
   return { targetLabel, targets: furtherLabels.length ? { form: 'several', furtherLabels } : { form: 'one' } };
-}
-
-/** Labels without names are called by their numbers. */
-function namedLabels(dataset: Dataset): Dataset & { labelNames: string[] } {
-  const count = dataset.labels.reduce((largest, label) => Math.max(largest, label), 1) + 1;
-  return { ...dataset, labelNames: dataset.labelNames ?? Array.from({ length: count }, (_, label) => `${label}`) };
 }
 
 function inWords({ cleanAccuracy, attackSuccessRate, perTrigger = [], otherLabelsRate }: Card): string {

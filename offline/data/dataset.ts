@@ -64,6 +64,12 @@ function renumberLabels(dataset: Dataset, networkNames: readonly string[] | null
   return { ...dataset, labels: dataset.labels.map((label) => numbers[label] ?? label), labelNames: [...networkNames] };
 }
 
+/** The same images; labels without names are called by their numbers. */
+export function withLabelNames(dataset: Dataset): Dataset & { labelNames: string[] } {
+  const count = dataset.labels.reduce((largest, label) => Math.max(largest, label), 1) + 1;
+  return { ...dataset, labelNames: dataset.labelNames ?? Array.from({ length: count }, (_, label) => `${label}`) };
+}
+
 /** The images at `indices`, in that order; throws on an index outside 0..count-1. */
 export function selectImages(dataset: Dataset, indices: ArrayLike<number>): Dataset {
   const { height, width, channels, count } = dataset;

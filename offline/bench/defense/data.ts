@@ -2,7 +2,7 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { failure, success, type Result } from '../../../src/result.ts';
-import { selectImages, type Dataset } from '../../data/dataset.ts';
+import { selectImages, withLabelNames, type Dataset } from '../../data/dataset.ts';
 import { loadDataset } from '../../data/load.ts';
 import { randomSource } from '../../engine/random.ts';
 import type { Cell, DataName } from './grid.ts';
@@ -26,13 +26,13 @@ export async function loadBenchData(name: DataName, folders: Folders): Promise<R
   if (!train.ok) return failure(`--${name}: ${train.error}`);
   const test = await loadDataset(files.value.test);
   if (!test.ok) return failure(`--${name}: ${test.error}`);
-  return success({ train: named(train.value), test: named(test.value) });
+  return success({ train: withLabelNames(train.value), test: withLabelNames(test.value) });
 }
 
 async function loadExampleImages(): Promise<Result<BenchData>> {
   const loaded = await loadDataset(EXAMPLE);
   if (!loaded.ok) return loaded;
-  const images = named(loaded.value);
+  const images = withLabelNames(loaded.value);
   const order = randomSource(1, 'bench/example').shuffled(images.count);
   const [train, test] = [order.subarray(0, EXAMPLE_TRAIN), order.subarray(EXAMPLE_TRAIN)];
   return success({ train: selectImages(images, train), test: selectImages(images, test) });
@@ -52,12 +52,6 @@ async function filesOf(
     return failure(`--${name} ${folder}: expected train-images-idx3-ubyte and t10k-images-idx3-ubyte in it`);
   }
   return success({ train: join(folder, train), test: join(folder, test) });
-}
-
-/** Labels without names are called by their numbers. */
-function named(dataset: Dataset): Dataset {
-  const count = dataset.labels.reduce((largest, label) => Math.max(largest, label), 1) + 1;
-  return { ...dataset, labelNames: dataset.labelNames ?? Array.from({ length: count }, (_, label) => `${label}`) };
 }
 
 /** Images to train a victim on, the defender's, and those to measure on. */
