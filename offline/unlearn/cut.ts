@@ -1,9 +1,9 @@
 /** Where trunk and head are parted: as late as the probe still separates and the head can still unlearn, by held-back measurement. */
-import { cutCandidates, headWeightShapes } from '../../src/network/cuts.ts';
+import { cutCandidates, headWeights, headWeightShapes } from '../../src/network/cuts.ts';
 import type { Network } from '../../src/network/network.ts';
 import { attackSuccessRate, cleanMetrics, type Answers } from '../../src/metrics.ts';
 import { judgeHeldBack, strongestHit } from '../../src/release/gate.ts';
-import type { HostTensor, HostWeights } from '../../src/network/safetensors.ts';
+import type { HostWeights } from '../../src/network/safetensors.ts';
 import type { Trigger } from '../../src/trigger/trigger.ts';
 import { spread } from '../batch.ts';
 import { calibrate, type Calibration } from '../calibrate.ts';
@@ -17,6 +17,7 @@ import { labelHitRates } from '../recover/measure.ts';
 import type { Relatives } from '../recover/grow.ts';
 import type { Split } from '../recover/screening.ts';
 import { ASCENT_WEIGHTS, type Ascent } from './ascent.ts';
+import { mixOf, towardsVictim } from './interpolate.ts';
 import type { Unlearned, Unlearning } from './late.ts';
 import type { SeparationInput } from './separation.ts';
 import type { Moment } from './trade-off.ts';
@@ -25,8 +26,7 @@ const LATE = new URL('./late.ts', import.meta.url);
 const ASCENT = new URL('./ascent.ts', import.meta.url);
 const SEPARATION = new URL('./separation.ts', import.meta.url);
 const STEPS = { late: 400, ascent: 150 };
-/** Late unlearning is done so many times, from other draws, and the heads are averaged; as many as two cores do side by side. */
-const HEADS = 2;
+/** Late unlearning is done twice, from other draws, as two cores do side by side, and the heads are averaged. */
 const OTHER_SEED = 1_000_000;
 /** How far a head's obedience to recovered triggers may lie above its natural rate. */
 const OBEDIENCE_LIMIT = 0.03;
@@ -80,7 +80,8 @@ export type Judged = {
 
 /**
  * Unlearns pools behind one cut (`late`), or in all layers (`ascent`). Late heads are averages (model soups, Wortsman et al., arXiv 2203.05482: runs that
- * start from the same weights end where their mean is as good as either, or better); the moments are those of the first.
+ * start from the same weights end where their mean is as good as either, or better), and go a part of the way back to the victim's; the moments are those
+ * of the first, before that.
  */
 export async function unlearn(
   { network, weights, split, pools, grown, faded, lingering, seed, engine }: CutInput,
@@ -103,18 +104,12 @@ export async function unlearn(
     const jobs = [{ ...job, ...ASCENT_WEIGHTS }];
     return (await runReportedJobs<Ascent, Unlearned>(ASCENT, jobs, { engine, report }))[0]!;
   }
-  const jobs = Array.from({ length: HEADS }, (_, head): Unlearning => ({ ...job, seed: seed + head * OTHER_SEED }));
-  const heads = await runReportedJobs<Unlearning, Unlearned>(LATE, jobs, { engine, report });
-  const learned = heads.map((head) => head.weights);
-  const averaged = [...headWeightShapes(network, cut).keys()].map((name) => [name, averageOf(learned, name)] as const);
-  return { weights: new Map([...weights, ...averaged]), tradeOff: heads[0]!.tradeOff };
-}
-
-/** The mean of one weight over networks of the same make. */
-function averageOf(networks: readonly HostWeights[], name: string): HostTensor {
-  const tensors = networks.map((network) => network.get(name)!);
-  const { shape, data } = tensors[0]!;
-  return { dtype: 'F32', shape, data: Float32Array.from(data, (_, at) => mean(tensors.map((own) => own.data[at]!))) };
+  const jobs = [seed, seed + OTHER_SEED].map((own): Unlearning => ({ ...job, seed: own }));
+  const [one, other] = await runReportedJobs<Unlearning, Unlearned>(LATE, jobs, { engine, report });
+  const averaged = headWeights(network, mixOf(one!.weights, other!.weights, 1 / 2), cut);
+  const told = { network, images: split.heldBack, triggers };
+  const back = await towardsVictim(told, weights, new Map([...weights, ...averaged]));
+  return { weights: back, tradeOff: one!.tradeOff };
 }
 
 /** One candidate for every set of head weights that a cut can free, the latest first. */

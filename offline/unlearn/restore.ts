@@ -20,7 +20,7 @@ import { logitsOf } from '../predict.ts';
 export type Restoring = { network: Network; images: Dataset; triggers: readonly Trigger[] };
 
 /** The mean probability of its label up to which a trigger counts as denied. */
-const DENIED = 0.01;
+export const DENIED = 0.01;
 /** How much of the label's mean probability must be left on images that the victim gives it. */
 const KEPT = 0.97;
 /** And how much likelier than by the victim they may make the label, for they are few and may mislead. */
@@ -80,7 +80,7 @@ async function rowsOf(logits: Tensor2D): Promise<number[][]> {
 }
 
 /** The mean probability of a label whose logit is moved. */
-function likelihood(logits: Logits, label: number, shift: number): number {
+export function likelihood(logits: Logits, label: number, shift: number): number {
   const probabilities = logits.map((row) => {
     const own = row[label]! + shift;
     const others = row.reduce((sum, logit, index) => sum + (index === label ? 0 : Math.exp(logit - own)), 0);

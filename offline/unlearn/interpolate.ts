@@ -1,0 +1,57 @@
+/**
+ * Back towards the victim. On the line between a network and what fine-tuning made of it lie networks that are better than either (WiSE-FT, Wortsman et al.,
+ * arXiv 2109.01903, who take the middle). Unlearning goes on when triggers are denied already, and most of what that costs comes back on the way back.
+ * Difference: how far it may go is told by the recovered triggers on held-back images, and half of that way is gone, for what was planted is stronger
+ * than what was recovered.
+ */
+import { toDevice } from '../../src/network/forward.ts';
+import type { HostTensor, HostWeights } from '../../src/network/safetensors.ts';
+import { indicesWithout, spread } from '../batch.ts';
+import { selectImages } from '../data/dataset.ts';
+import { mean } from '../mean.ts';
+import { logitsOf } from '../predict.ts';
+import { DENIED, likelihood, type Restoring } from './restore.ts';
+
+/** Few, because every step of the search asks all of them under all triggers. */
+const IMAGES_STAMPED = 64;
+const TRIGGERS_TRIED = 16;
+const HALVINGS = 3;
+
+/** Weights half as far back towards the victim's as the triggers stay denied; where they are not denied to begin with, the unlearned ones. */
+export async function towardsVictim(
+  { network, images, triggers }: Restoring,
+  victim: HostWeights,
+  unlearned: HostWeights,
+): Promise<HostWeights> {
+  const few = selectImages(images, spread(images.count, IMAGES_STAMPED));
+  const tried = spread(triggers.length, TRIGGERS_TRIED).map((index) => triggers[index]!);
+  const isDenied = async (share: number): Promise<boolean> => {
+    const weights = toDevice(mixOf(victim, unlearned, share));
+    const rates: number[] = [];
+    for (const trigger of tried) {
+      const logits = logitsOf(network, weights, few, indicesWithout(few, trigger.targetLabel), trigger);
+      rates.push(likelihood(await logits.array(), trigger.targetLabel, 0));
+      logits.dispose();
+    }
+    weights.forEach((tensor) => tensor.dispose());
+    return mean(rates) <= DENIED;
+  };
+  let [low, high] = [0, 1];
+  for (let halving = 0; halving < HALVINGS; halving++) {
+    const middle = (low + high) / 2;
+    if (await isDenied(middle)) high = middle;
+    else low = middle;
+  }
+  return mixOf(victim, unlearned, (high + 1) / 2);
+}
+
+/** Weights that have gone this share of the way from one network to another of the same make; what both share stays as it is. */
+export function mixOf(from: HostWeights, to: HostWeights, share: number): HostWeights {
+  return new Map([...from].map(([name, tensor]) => [name, between(tensor, to.get(name)!, share)]));
+}
+
+function between(from: HostTensor, to: HostTensor, share: number): HostTensor {
+  if (from === to) return from;
+  const data = Float32Array.from(from.data, (value, at) => value + share * (to.data[at]! - value));
+  return { dtype: 'F32', shape: from.shape, data };
+}
