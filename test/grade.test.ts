@@ -16,6 +16,7 @@ import { parseNetwork } from '../src/network/network.ts';
 import type { HostWeights } from '../src/network/safetensors.ts';
 import type { Trigger } from '../src/trigger/trigger.ts';
 import { asCandidates } from './support/candidates.ts';
+import { floatTensor } from './support/tensors.ts';
 
 const dense = (name: string, input: string, units: number) =>
   ({ type: 'dense', name, inputs: [input], units, bias: true }) as const;
@@ -35,20 +36,18 @@ if (!network.ok) throw new Error(network.error);
 
 /** Pixel 0 speaks for label 0, pixel 1 for label 1, and pixel 2, which no image has, twice as much for label 1. */
 const weights = (scale: number, pixel2 = 12): HostWeights => {
-  const tensor = (shape: number[], values: number[]) =>
-    ({ dtype: 'F32', shape, data: Float32Array.from(values) }) as const;
   const identity = Array.from({ length: 16 }, (_, index) => (index % 5 === 0 ? 1 : 0));
   return new Map([
-    ['features/kernel', tensor([4, 4], identity)],
-    ['features/bias', tensor([4], [0, 0, 0, 0])],
+    ['features/kernel', floatTensor([4, 4], identity)],
+    ['features/bias', floatTensor([4], [0, 0, 0, 0])],
     [
       'logits/kernel',
-      tensor(
+      floatTensor(
         [4, 2],
         [3, 0, 0, 6, 0, pixel2, 0, 0].map((value) => value * scale),
       ),
     ],
-    ['logits/bias', tensor([2], [0, 0])],
+    ['logits/bias', floatTensor([2], [0, 0])],
   ]);
 };
 const shape = { height: 2, width: 2, channels: 1 };

@@ -10,7 +10,7 @@ import { indicesWithout, spread } from '../batch.ts';
 import { selectImages } from '../data/dataset.ts';
 import { mean } from '../mean.ts';
 import { logitsOf } from '../predict.ts';
-import { DENIED, likelihood, type Restoring } from './restore.ts';
+import { DENIED, likelihood, readRows, type Restoring } from './restore.ts';
 
 /** Few, because every step of the search asks all of them under all triggers. */
 const IMAGES_STAMPED = 64;
@@ -30,8 +30,7 @@ export async function towardsVictim(
     const rates: number[] = [];
     for (const trigger of tried) {
       const logits = logitsOf(network, weights, few, indicesWithout(few, trigger.targetLabel), trigger);
-      rates.push(likelihood(await logits.array(), trigger.targetLabel, 0));
-      logits.dispose();
+      rates.push(likelihood(await readRows(logits), trigger.targetLabel, 0));
     }
     weights.forEach((tensor) => tensor.dispose());
     return mean(rates) <= DENIED;

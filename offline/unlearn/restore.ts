@@ -45,7 +45,7 @@ export async function restoreLabels(
   if (bias?.dtype !== 'F32') return unlearned;
   const [before, after] = [toDevice(victim), toDevice(unlearned)];
   const answers = (of: Weights, asked: Dataset, trigger?: Trigger): Promise<number[][]> =>
-    rowsOf(logitsOf(network, of, asked, everyIndex(asked.count), trigger));
+    readRows(logitsOf(network, of, asked, everyIndex(asked.count), trigger));
   const usual = await answers(before, images);
   const clean = await answers(after, images);
   const few = selectImages(images, spread(images.count, IMAGES_STAMPED));
@@ -73,7 +73,8 @@ export async function restoreLabels(
   return new Map([...unlearned, [name, { ...bias, data: moved }]]);
 }
 
-async function rowsOf(logits: Tensor2D): Promise<number[][]> {
+/** The rows of logits [N,K], which are freed. */
+export async function readRows(logits: Tensor2D): Promise<number[][]> {
   const rows = await logits.array();
   logits.dispose();
   return rows;

@@ -5,11 +5,11 @@ import { randomSource } from '../../offline/engine/random.ts';
 import { measureTriggers } from '../../offline/recover/measure.ts';
 import { coreOf, movedBy, movedCopies, worksAnywhere } from '../../offline/recover/move.ts';
 import { splitClean, type Recovery } from '../../offline/recover/screening.ts';
-import type { HostTensor } from '../../src/network/safetensors.ts';
 import { parseNetwork } from '../../src/network/network.ts';
 import { triggerNorm, type Trigger } from '../../src/trigger/trigger.ts';
 import { asCandidates } from '../support/candidates.ts';
 import { stripes } from '../support/planted.ts';
+import { floatTensor } from '../support/tensors.ts';
 
 const HEIGHT = 6;
 const WIDTH = 9;
@@ -90,10 +90,6 @@ test('the core of a trigger is its heaviest part, within a third of the sides, w
   );
 });
 
-const tensor = (shape: number[], values: number[]): HostTensor => {
-  return { dtype: 'F32', shape, data: Float32Array.from(values) };
-};
-
 /**
  * What stamps `checks`: four pixels, light and dark like a chessboard, in 12 x 12. The network says "along" unless it sees them where its stride falls, anywhere in
  * the image: its one filter answers to nothing fainter, and its answers are averaged over places.
@@ -126,10 +122,10 @@ async function chessboardDetector(stride: number): Promise<Recovery> {
   });
   if (!engine.ok || !parsed.ok) throw new Error('expected an engine and a network');
   const weights = new Map([
-    ['seen/kernel', tensor([2, 2, 1, 1], [1, -1, -1, 1])],
-    ['seen/bias', tensor([1], [-1.5])],
-    ['logits/kernel', tensor([1, 4], [0, 0, 0, 1e4])],
-    ['logits/bias', tensor([4], [0, -10, -10, -10])],
+    ['seen/kernel', floatTensor([2, 2, 1, 1], [1, -1, -1, 1])],
+    ['seen/bias', floatTensor([1], [-1.5])],
+    ['logits/kernel', floatTensor([1, 4], [0, 0, 0, 1e4])],
+    ['logits/bias', floatTensor([4], [0, -10, -10, -10])],
   ]);
   return { network: parsed.value, weights, split: splitClean(clean, 1), seed: 1, engine: engine.value };
 }
@@ -158,10 +154,10 @@ async function reluctantDetector(): Promise<Recovery> {
   const recovery = await chessboardDetector(1);
   const layers = recovery.network.layers.map((layer) => (layer.type === 'conv2d' ? { ...layer, filters: 2 } : layer));
   const weights = new Map([
-    ['seen/kernel', tensor([2, 2, 1, 2], [1, 1, -1, 1, -1, -1, 1, -1])],
-    ['seen/bias', tensor([2], [-1.5, 0])],
-    ['logits/kernel', tensor([2, 4], [0, 0, 0, 1e4, 300, 0, 0, 0])],
-    ['logits/bias', tensor([4], [0, -10, -10, -10])],
+    ['seen/kernel', floatTensor([2, 2, 1, 2], [1, 1, -1, 1, -1, -1, 1, -1])],
+    ['seen/bias', floatTensor([2], [-1.5, 0])],
+    ['logits/kernel', floatTensor([2, 4], [0, 0, 0, 1e4, 300, 0, 0, 0])],
+    ['logits/bias', floatTensor([4], [0, -10, -10, -10])],
   ]);
   return { ...recovery, network: { ...recovery.network, layers }, weights };
 }

@@ -5,8 +5,9 @@ import { openWasm } from '../../offline/engine/wasm.ts';
 import { mean } from '../../offline/mean.ts';
 import { mixOf, towardsVictim } from '../../offline/unlearn/interpolate.ts';
 import type { Network } from '../../src/network/network.ts';
-import type { HostTensor, HostWeights } from '../../src/network/safetensors.ts';
+import type { HostWeights } from '../../src/network/safetensors.ts';
 import type { Trigger } from '../../src/trigger/trigger.ts';
+import { floatTensor } from '../support/tensors.ts';
 
 beforeAll(openWasm);
 
@@ -31,15 +32,12 @@ const images: Dataset = {
   labels: new Int32Array(40),
   labelNames: null,
 };
-const float = (shape: number[], ...values: number[]): HostTensor => {
-  return { dtype: 'F32', shape, data: Float32Array.from(values) };
-};
-const TRUNK = float([1, 1], 1);
+const TRUNK = floatTensor([1, 1], [1]);
 const weightsWith = (slope: number, bias: number): HostWeights =>
   new Map([
     ['seen/kernel', TRUNK],
-    ['logits/kernel', float([1, 2], 0, slope)],
-    ['logits/bias', float([2], 0, bias)],
+    ['logits/kernel', floatTensor([1, 2], [0, slope])],
+    ['logits/bias', floatTensor([2], [0, bias])],
   ]);
 /** Adds half of the largest brightness. */
 const trigger: Trigger = {

@@ -8,8 +8,9 @@ import { logitsOf } from '../../offline/predict.ts';
 import { restoreLabels } from '../../offline/unlearn/restore.ts';
 import { toDevice } from '../../src/network/forward.ts';
 import type { Network } from '../../src/network/network.ts';
-import type { HostTensor, HostWeights } from '../../src/network/safetensors.ts';
+import type { HostWeights } from '../../src/network/safetensors.ts';
 import type { Trigger } from '../../src/trigger/trigger.ts';
+import { floatTensor } from '../support/tensors.ts';
 
 beforeAll(openWasm);
 
@@ -34,13 +35,10 @@ const images: Dataset = {
   labels: Int32Array.from({ length: 100 }, (_, index) => Math.floor(index / 34)),
   labelNames: null,
 };
-const float = (shape: number[], ...values: number[]): HostTensor => {
-  return { dtype: 'F32', shape, data: Float32Array.from(values) };
-};
 const weightsWith = (...bias: number[]): HostWeights =>
   new Map([
-    ['logits/kernel', float([1, 3], -30, 0, 30)],
-    ['logits/bias', float([3], ...bias)],
+    ['logits/kernel', floatTensor([1, 3], [-30, 0, 30])],
+    ['logits/bias', floatTensor([3], bias)],
   ]);
 const trigger = (targetLabel: number, change: number): Trigger => {
   return { kind: 'additive', targetLabel, height: 1, width: 1, channels: 1, pattern: Float32Array.of(change) };
@@ -77,15 +75,15 @@ test('a label that unlearning made likelier than it was is lowered to what it wa
 
 test('a network whose logits have no bias stays as it is', async () => {
   const restoring = { network, images, triggers: [trigger(2, -1)] };
-  const kernel = new Map([['logits/kernel', float([1, 3], -30, 0, 30)]]);
-  const weaker = new Map([['logits/kernel', float([1, 3], -30, 0, 20)]]);
+  const kernel = new Map([['logits/kernel', floatTensor([1, 3], [-30, 0, 30])]]);
+  const weaker = new Map([['logits/kernel', floatTensor([1, 3], [-30, 0, 20])]]);
   expect(await restoreLabels({ ...restoring, network: networkOf(false) }, kernel, weaker)).toBe(weaker);
 });
 
 const blurred = (slope: number, bright: number): HostWeights =>
   new Map([
-    ['logits/kernel', float([1, 3], -30, 0, slope)],
-    ['logits/bias', float([3], 12, 0, bright)],
+    ['logits/kernel', floatTensor([1, 3], [-30, 0, slope])],
+    ['logits/bias', floatTensor([3], [12, 0, bright])],
   ]);
 /** The mean probability of "bright", of all images and of those that the victim gives it. */
 async function means(weights: HostWeights): Promise<{ all: number; own: number }> {
