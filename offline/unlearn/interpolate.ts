@@ -1,28 +1,40 @@
 /**
  * Back towards the victim. On the line between a network and what fine-tuning made of it lie networks that are better than either (WiSE-FT, Wortsman et al.,
  * arXiv 2109.01903, who take the middle). Unlearning goes on when triggers are denied already, and most of what that costs comes back on the way back.
- * Difference: how far it may go is told by the recovered triggers on held-back images, and half of that way is gone, for what was planted is stronger
- * than what was recovered.
+ * Difference: how far it may go is told by the recovered triggers on held-back images. What was planted is stronger than what was recovered, so at most half of
+ * that way is gone, and no more of it than there is a cost to get back.
  */
 import { toDevice } from '../../src/network/forward.ts';
 import type { HostTensor, HostWeights } from '../../src/network/safetensors.ts';
 import { indicesWithout, spread } from '../batch.ts';
 import { selectImages } from '../data/dataset.ts';
 import { mean } from '../mean.ts';
-import { logitsOf } from '../predict.ts';
+import { answersOf, logitsOf } from '../predict.ts';
 import { DENIED, likelihood, readRows, type Restoring } from './restore.ts';
 
 /** Few, because every step of the search asks all of them under all triggers. */
 const IMAGES_STAMPED = 64;
 const TRIGGERS_TRIED = 16;
 const HALVINGS = 3;
+/** How much of the mean probability of the true label an unlearned head may cost before anything is given back. */
+const CHEAP = 0.004;
 
-/** Weights half as far back towards the victim's as the triggers stay denied; where they are not denied to begin with, the unlearned ones. */
+/**
+ * Weights on the way back from the unlearned ones to the victim's, as far as it takes to be cheap, but at most half as far as the triggers stay denied; where
+ * the unlearned ones are cheap, or do not deny the triggers to begin with, these.
+ */
 export async function towardsVictim(
   { network, images, triggers }: Restoring,
   victim: HostWeights,
   unlearned: HostWeights,
 ): Promise<HostWeights> {
+  const confidence = async (weights: HostWeights): Promise<number> =>
+    mean([...(await answersOf(network, weights, images)).confidences]);
+  const usual = await confidence(victim);
+  const isCostly = async (share: number): Promise<boolean> =>
+    usual - (await confidence(mixOf(victim, unlearned, share))) > CHEAP;
+  if (!(await isCostly(1))) return unlearned;
+
   const few = selectImages(images, spread(images.count, IMAGES_STAMPED));
   const tried = spread(triggers.length, TRIGGERS_TRIED).map((index) => triggers[index]!);
   const isDenied = async (share: number): Promise<boolean> => {
@@ -35,13 +47,20 @@ export async function towardsVictim(
     weights.forEach((tensor) => tensor.dispose());
     return mean(rates) <= DENIED;
   };
-  let [low, high] = [0, 1];
+  const [, leastDenied] = await turn([0, 1], isDenied);
+  const [share] = await turn([(leastDenied + 1) / 2, 1], isCostly);
+  return mixOf(victim, unlearned, share);
+}
+
+/** The last share that is not beyond, and the first that is: the range, whose end is, halved some times. */
+async function turn(range: [number, number], isBeyond: (share: number) => Promise<boolean>): Promise<[number, number]> {
+  let [low, high] = range;
   for (let halving = 0; halving < HALVINGS; halving++) {
     const middle = (low + high) / 2;
-    if (await isDenied(middle)) high = middle;
+    if (await isBeyond(middle)) high = middle;
     else low = middle;
   }
-  return mixOf(victim, unlearned, (high + 1) / 2);
+  return [low, high];
 }
 
 /** Weights that have gone this share of the way from one network to another of the same make; what both share stays as it is. */

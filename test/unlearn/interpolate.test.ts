@@ -23,22 +23,17 @@ const network: Network = {
   ],
   output: 'logits',
 };
+const DARK = Array.from({ length: 40 }, (_, index) => index);
+const BRIGHT = [255, 255];
 const images: Dataset = {
-  images: Uint8Array.from({ length: 40 }, (_, index) => 2 * index),
-  count: 40,
+  images: Uint8Array.from([...DARK, ...BRIGHT]),
+  count: DARK.length + BRIGHT.length,
   height: 1,
   width: 1,
   channels: 1,
-  labels: new Int32Array(40),
+  labels: Int32Array.from([...DARK.map(() => 0), ...BRIGHT.map(() => 1)]),
   labelNames: null,
 };
-const TRUNK = floatTensor([1, 1], [1]);
-const weightsWith = (slope: number, bias: number): HostWeights =>
-  new Map([
-    ['seen/kernel', TRUNK],
-    ['logits/kernel', floatTensor([1, 2], [0, slope])],
-    ['logits/bias', floatTensor([2], [0, bias])],
-  ]);
 /** Adds half of the largest brightness. */
 const trigger: Trigger = {
   kind: 'additive',
@@ -48,36 +43,85 @@ const trigger: Trigger = {
   channels: 1,
   pattern: Float32Array.of(0.5),
 };
-const VICTIM = weightsWith(30, -12);
-const UNLEARNED = weightsWith(-10, -6);
+const restoring = { network, images, triggers: [trigger] };
 
-/** The mean probability of "bright" under the trigger, this share of the way from the victim: in closed form. */
-function likelihoodAt(share: number): number {
-  const [slope, bias] = [30 - 40 * share, -12 + 6 * share];
-  return mean([...images.images].map((value) => 1 / (1 + Math.exp(-slope * (value / 255 + 0.5) - bias))));
+const TRUNK = floatTensor([1, 1], [1]);
+/** How the logit of "bright" depends on the pixel. */
+type Line = { slope: number; bias: number };
+const weightsOf = ({ slope, bias }: Line): HostWeights =>
+  new Map([
+    ['seen/kernel', TRUNK],
+    ['logits/kernel', floatTensor([1, 2], [0, slope])],
+    ['logits/bias', floatTensor([2], [0, bias])],
+  ]);
+const lineOf = (weights: HostWeights): Line => ({
+  slope: weights.get('logits/kernel')!.data[1]!,
+  bias: weights.get('logits/bias')!.data[1]!,
+});
+const VICTIM: Line = { slope: 30, bias: -12 };
+
+const lineAt = (share: number, unlearned: Line): Line => ({
+  slope: VICTIM.slope + share * (unlearned.slope - VICTIM.slope),
+  bias: VICTIM.bias + share * (unlearned.bias - VICTIM.bias),
+});
+/** The mean probability of "bright" for these pixels, in closed form. */
+const brightness = (pixels: readonly number[], { slope, bias }: Line, added = 0): number =>
+  mean(pixels.map((value) => 1 / (1 + Math.exp(-slope * (value / 255 + added) - bias))));
+/** How much of the probability of the true label is lost. */
+function costOf(line: Line): number {
+  const confidence = (of: Line): number =>
+    (DARK.length * (1 - brightness(DARK, of)) + BRIGHT.length * brightness(BRIGHT, of)) / images.count;
+  return confidence(VICTIM) - confidence(line);
+}
+/** The least share of the way, in eighths, at which the trigger is denied. */
+const leastDenied = (unlearned: Line): number =>
+  [1, 2, 3, 4, 5, 6, 7, 8]
+    .map((count) => count / 8)
+    .find((at) => brightness(DARK, lineAt(at, unlearned), 0.5) <= 0.01)!;
+
+async function shareOf(unlearned: Line): Promise<number> {
+  const tensors = memory().numTensors;
+  const back = await towardsVictim(restoring, weightsOf(VICTIM), weightsOf(unlearned));
+  expect(memory().numTensors).toBe(tensors);
+  expect(back.get('seen/kernel')).toBe(TRUNK);
+  const share = (lineOf(back).bias - VICTIM.bias) / (unlearned.bias - VICTIM.bias);
+  expect(lineOf(back).slope).toBeCloseTo(lineAt(share, unlearned).slope, 4);
+  return share;
 }
 
-test('a head goes back half as far as the trigger stays denied, and the trunk stays what it was', async () => {
-  const tensors = memory().numTensors;
-  const back = await towardsVictim({ network, images, triggers: [trigger] }, VICTIM, UNLEARNED);
-  const eighths = [1, 2, 3, 4, 5, 6, 7, 8].map((count) => count / 8);
-  const least = eighths.find((share) => likelihoodAt(share) <= 0.01)!;
+test('a head that takes bright images for dark ones goes back half as far as the trigger stays denied', async () => {
+  const unlearned = { slope: -10, bias: -6 };
+  const least = leastDenied(unlearned);
   expect(least).toBeGreaterThan(1 / 8);
   expect(least).toBeLessThan(1);
-  const [slope, bias] = [back.get('logits/kernel')!.data[1]!, back.get('logits/bias')!.data[1]!];
-  expect(slope).toBeCloseTo(30 - 20 * (1 + least), 4);
-  expect(bias).toBeCloseTo(-12 + 3 * (1 + least), 4);
-  expect(back.get('seen/kernel')).toBe(TRUNK);
-  expect(memory().numTensors).toBe(tensors);
+  expect(costOf(lineAt((1 + least) / 2, unlearned))).toBeGreaterThan(0.004);
+  expect(await shareOf(unlearned)).toBeCloseTo((1 + least) / 2, 4);
 });
 
-test('a head that does not deny the trigger goes back nowhere', async () => {
-  const obedient = weightsWith(20, -10);
-  const back = await towardsVictim({ network, images, triggers: [trigger] }, VICTIM, obedient);
-  expect(back).toEqual(obedient);
+test('a head goes back no further than it takes to cost 0.4 points of probability', async () => {
+  const unlearned = { slope: 30, bias: -29 };
+  const half = (1 + leastDenied(unlearned)) / 2;
+  const share = await shareOf(unlearned);
+  expect(share).toBeGreaterThan(half);
+  expect(costOf(lineAt(share, unlearned))).toBeLessThanOrEqual(0.004);
+  expect(costOf(lineAt(share + (1 - half) / 8, unlearned))).toBeGreaterThan(0.004);
+});
+
+test('a head that costs nothing stays what it is, however far the trigger would be denied', async () => {
+  const unlearned = weightsOf({ slope: 30, bias: -26 });
+  expect(leastDenied(lineOf(unlearned))).toBeLessThan(1);
+  expect(await towardsVictim(restoring, weightsOf(VICTIM), unlearned)).toBe(unlearned);
+});
+
+test('a costly head that does not deny the trigger goes back nowhere', async () => {
+  const obedient = { slope: 10, bias: -8 };
+  expect(costOf(obedient)).toBeGreaterThan(0.004);
+  expect(brightness(DARK, obedient, 0.5)).toBeGreaterThan(0.01);
+  expect(await shareOf(obedient)).toBeCloseTo(1, 4);
 });
 
 test('a mix is the victim at no share, and the unlearned network at the whole', () => {
-  expect(mixOf(VICTIM, UNLEARNED, 0)).toEqual(VICTIM);
-  expect(mixOf(VICTIM, UNLEARNED, 1)).toEqual(UNLEARNED);
+  const [victim, unlearned] = [weightsOf(VICTIM), weightsOf({ slope: -10, bias: -6 })];
+  expect(mixOf(victim, unlearned, 0)).toEqual(victim);
+  expect(mixOf(victim, unlearned, 1)).toEqual(unlearned);
 });

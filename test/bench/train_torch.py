@@ -1,8 +1,8 @@
-"""Trains the lab's ResNet-8 on CIFAR-10 in PyTorch, three times as fast as `attack none`, as a start for `attack --from`.
+"""Trains the lab's ResNet-8 or small VGG on CIFAR-10 in PyTorch, three times as fast as `attack none`, as a start for `attack --from`.
 
-    python3 test/bench/train_resnet8_torch.py CIFAR10_FOLDER MODEL_FOLDER [EPOCHS [SEED]]
+    python3 test/bench/train_torch.py NETWORK CIFAR10_FOLDER MODEL_FOLDER [EPOCHS [SEED]]
 
-MODEL_FOLDER is a folder that `attack none --network resnet8` wrote (its network.json stays, weights.safetensors is replaced).
+MODEL_FOLDER is a folder that `attack none --network NETWORK` wrote (its network.json stays, weights.safetensors is replaced).
 Images are shifted by up to four pixels and mirrored, which the lab does not do.
 """
 
@@ -40,6 +40,25 @@ class Block(nn.Module):
         return F.relu(self.second(F.relu(self.first(x))) + (self.short(x) if self.short else x))
 
 
+class SmallVgg(nn.Module):
+    def __init__(self):
+        super().__init__()
+        widths = [3, 32, 32, 64, 64, 128, 128]
+        self.convs = nn.ModuleList(norm_conv(a, b, 3, 1) for a, b in zip(widths, widths[1:]))
+        self.logits = nn.Linear(16 * 128, 10)
+
+    def forward(self, x):
+        for index, conv in enumerate(self.convs):
+            x = F.elu(conv(x))
+            x = F.max_pool2d(x, 2) if index % 2 else x
+        # The lab flattens rows, columns, channels.
+        return self.logits(x.permute(0, 2, 3, 1).flatten(1))
+
+    def norm_convs(self):
+        names = [f"stage{stage}/{place}" for stage in (1, 2, 3) for place in ("first", "second")]
+        return zip(names, self.convs)
+
+
 class ResNet8(nn.Module):
     def __init__(self):
         super().__init__()
@@ -52,6 +71,16 @@ class ResNet8(nn.Module):
         for stage in self.stages:
             x = stage(x)
         return self.logits(x.mean((2, 3)))
+
+    def norm_convs(self):
+        yield "stem", self.stem
+        for index, stage in enumerate(self.stages):
+            for name, part in [("first", stage.first), ("second", stage.second), ("short", stage.short)]:
+                if part:
+                    yield f"stage{index + 1}/block1/{name}", part
+
+
+NETWORKS = {"resnet8": ResNet8, "small-vgg": SmallVgg}
 
 
 def drawn(images):
@@ -80,11 +109,7 @@ def train(net, images, labels, epochs):
 
 def weights_of(net):
     found = {"logits/kernel": net.logits.weight.t(), "logits/bias": net.logits.bias}
-    parts = [("stem", net.stem)]
-    for index, stage in enumerate(net.stages):
-        for name, part in [("first", stage.first), ("second", stage.second), ("short", stage.short)]:
-            parts += [(f"stage{index + 1}/block1/{name}", part)] if part else []
-    for name, (conv, norm) in parts:
+    for name, (conv, norm) in net.norm_convs():
         found[f"{name}/conv/kernel"] = conv.weight.permute(2, 3, 1, 0)
         found[f"{name}/norm/gamma"], found[f"{name}/norm/beta"] = norm.weight, norm.bias
         found[f"{name}/norm/mean"], found[f"{name}/norm/variance"] = norm.running_mean, norm.running_var
@@ -102,9 +127,9 @@ def save(weights, path):
     os.replace(path + ".part", path)
 
 
-def main(data, model, epochs=20, seed=1):
+def main(network, data, model, epochs=20, seed=1):
     torch.manual_seed(int(seed))
-    net = ResNet8().to(memory_format=torch.channels_last)
+    net = NETWORKS[network]().to(memory_format=torch.channels_last)
     train(net, *load(data, [f"data_batch_{batch}.bin" for batch in range(1, 6)]), int(epochs))
     save(weights_of(net), os.path.join(model, "weights.safetensors"))
 
