@@ -32,6 +32,8 @@ const OTHER_SEED = 1_000_000;
 const OBEDIENCE_LIMIT = 0.03;
 /** How much of the probability of the true label it may cost on average: on few images that tells the accuracy that will be lost better than their own does. */
 const CONFIDENCE_LIMIT = 0.015;
+/** The same of the images of an unlearned label, which pay most: their probabilities tell the recall that will be lost. */
+const TARGET_CONFIDENCE_LIMIT = 0.05;
 const SEPARATION_WANTED = 0.95;
 const CANDIDATES = 3;
 /**
@@ -69,9 +71,10 @@ export type CutTrial = Judged & {
 
 /** What a cut is judged by. */
 export type Judged = {
-  /** Success rate of the recovered triggers beyond the victim's natural rate, confidence lost; all held-back. */
+  /** Success rate of the recovered triggers beyond the victim's natural rate; confidence lost, and by the images of the unlearned label that lost most; all held-back. */
   obedience: number;
   confidenceLoss: number;
+  targetConfidenceLoss: number;
   /** The true-positive rate of the trial's probes, held-back; null where it was not asked. */
   separation: number | null;
   /** What the gate would refuse it for, without a fresh recovery. */
@@ -138,9 +141,10 @@ export function cutsToTry(network: Network, extent: Relatives['extent']): string
 }
 
 /** Whether a cut holds: its head no longer obeys, it costs little, its probe separates if that was asked, and the gate would not refuse it. */
-export function holds({ obedience, confidenceLoss, separation, failures }: Judged): boolean {
+export function holds({ obedience, confidenceLoss, targetConfidenceLoss, separation, failures }: Judged): boolean {
+  const isCheap = confidenceLoss <= CONFIDENCE_LIMIT && targetConfidenceLoss <= TARGET_CONFIDENCE_LIMIT;
   const isSeparate = separation === null || separation >= SEPARATION_WANTED;
-  return obedience <= OBEDIENCE_LIMIT && confidenceLoss <= CONFIDENCE_LIMIT && isSeparate && !failures.length;
+  return obedience <= OBEDIENCE_LIMIT && isCheap && isSeparate && !failures.length;
 }
 
 /** Cuts are compared by how well they separate, whether or not that was asked of them. */
@@ -148,8 +152,10 @@ type Comparable = Judged & { separation: number };
 
 /** The best of cuts that do not hold, given in the order in which they were tried. */
 export function bestOf<T extends Comparable>(trials: readonly T[], imageCount: number): T {
-  const worth = ({ obedience, confidenceLoss, separation, failures }: Comparable): number =>
-    separation - Math.max(0, obedience) - 4 * Math.max(0, confidenceLoss) - failures.length;
+  const worth = ({ obedience, confidenceLoss, targetConfidenceLoss, separation, failures }: Comparable): number => {
+    const cost = 4 * Math.max(0, confidenceLoss) + Math.max(0, targetConfidenceLoss);
+    return separation - Math.max(0, obedience) - cost - failures.length;
+  };
   const wanted = ADVANTAGE_WANTED.advantage * Math.sqrt(ADVANTAGE_WANTED.images / imageCount);
   return trials.reduce((best, trial) => (worth(trial) > worth(best) + wanted ? trial : best));
 }
@@ -207,6 +213,9 @@ async function measureCut(
     hitRates,
     obedience: mean(obedience),
     confidenceLoss: before.confidence - after.confidence,
+    targetConfidenceLoss: Math.max(
+      ...before.targets.map(({ confidence }, index) => confidence - after.targets[index]!.confidence),
+    ),
     separation,
     failures: judgeHeldBack(before, after, strongestHit(hitRates)),
   };

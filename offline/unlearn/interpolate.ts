@@ -29,7 +29,7 @@ export async function towardsVictim(
   unlearned: HostWeights,
 ): Promise<HostWeights> {
   const confidence = async (weights: HostWeights): Promise<number> =>
-    mean([...(await answersOf(network, weights, images)).confidences]);
+    mean(Array.from((await answersOf(network, weights, images)).confidences));
   const usual = await confidence(victim);
   const isCostly = async (share: number): Promise<boolean> =>
     usual - (await confidence(mixOf(victim, unlearned, share))) > CHEAP;

@@ -29,6 +29,7 @@ describe('a cut', () => {
   const good: Judged & { separation: number } = {
     obedience: 0.01,
     confidenceLoss: 0,
+    targetConfidenceLoss: 0,
     separation: 1,
     failures: [],
   };
@@ -38,6 +39,7 @@ describe('a cut', () => {
     expect(holds(good)).toBe(true);
     expect(holds({ ...good, obedience: 0.04 })).toBe(false);
     expect(holds({ ...good, confidenceLoss: 0.03 })).toBe(false);
+    expect(holds({ ...good, targetConfidenceLoss: 0.06 })).toBe(false);
     expect(holds({ ...good, separation: 0.9 })).toBe(false);
     expect(holds(refused)).toBe(false);
   });
