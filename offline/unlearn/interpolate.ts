@@ -4,6 +4,7 @@
  * Difference: how far it may go is told by the recovered triggers on held-back images. What was planted is stronger than what was recovered, so at most half of
  * that way is gone, and no more of it than there is a cost to get back.
  */
+import { cleanMetrics } from '../../src/metrics.ts';
 import { toDevice } from '../../src/network/forward.ts';
 import type { HostTensor, HostWeights } from '../../src/network/safetensors.ts';
 import { indicesWithout, spread } from '../batch.ts';
@@ -29,7 +30,7 @@ export async function towardsVictim(
   unlearned: HostWeights,
 ): Promise<HostWeights> {
   const confidence = async (weights: HostWeights): Promise<number> =>
-    mean(Array.from((await answersOf(network, weights, images)).confidences));
+    cleanMetrics(await answersOf(network, weights, images), images.labels, []).confidence;
   const usual = await confidence(victim);
   const isCostly = async (share: number): Promise<boolean> =>
     usual - (await confidence(mixOf(victim, unlearned, share))) > CHEAP;
@@ -52,7 +53,7 @@ export async function towardsVictim(
   return mixOf(victim, unlearned, share);
 }
 
-/** The last share that is not beyond, and the first that is: the range, whose end is, halved some times. */
+/** A range of shares, whose end counts as beyond, narrowed to where that begins. */
 async function turn(range: [number, number], isBeyond: (share: number) => Promise<boolean>): Promise<[number, number]> {
   let [low, high] = range;
   for (let halving = 0; halving < HALVINGS; halving++) {
