@@ -11,6 +11,7 @@ import { indicesWithout, spread } from '../batch.ts';
 import { selectImages } from '../data/dataset.ts';
 import { mean } from '../mean.ts';
 import { answersOf, logitsOf } from '../predict.ts';
+import { narrow } from './narrow.ts';
 import { DENIED, likelihood, readRows, type Restoring } from './restore.ts';
 
 /** Few, because every step of the search asks all of them under all triggers. */
@@ -48,20 +49,9 @@ export async function towardsVictim(
     weights.forEach((tensor) => tensor.dispose());
     return mean(rates) <= DENIED;
   };
-  const [, leastDenied] = await turn([0, 1], isDenied);
-  const [share] = await turn([(leastDenied + 1) / 2, 1], isCostly);
+  const [, leastDenied] = await narrow([0, 1], HALVINGS, isDenied);
+  const [share] = await narrow([(leastDenied + 1) / 2, 1], HALVINGS, isCostly);
   return mixOf(victim, unlearned, share);
-}
-
-/** A range of shares, whose end counts as beyond, narrowed to where that begins. */
-async function turn(range: [number, number], isBeyond: (share: number) => Promise<boolean>): Promise<[number, number]> {
-  let [low, high] = range;
-  for (let halving = 0; halving < HALVINGS; halving++) {
-    const middle = (low + high) / 2;
-    if (await isBeyond(middle)) high = middle;
-    else low = middle;
-  }
-  return [low, high];
 }
 
 /** Weights that have gone this share of the way from one network to another of the same make; what both share stays as it is. */

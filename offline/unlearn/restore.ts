@@ -15,6 +15,7 @@ import { everyIndex, spread } from '../batch.ts';
 import { selectImages, type Dataset } from '../data/dataset.ts';
 import { mean } from '../mean.ts';
 import { logitsOf } from '../predict.ts';
+import { narrow } from './narrow.ts';
 
 /** What a label is restored by: images that nothing was trained on, and the triggers that were unlearned. */
 export type Restoring = { network: Network; images: Dataset; triggers: readonly Trigger[] };
@@ -67,7 +68,7 @@ export async function restoreLabels(
       return likely <= wanted || (isLacking && (shift <= 0 || likely <= LIKELIER * wanted));
     };
     const isDenied = (shift: number): boolean => likelihood(stamped, label, shift) <= DENIED;
-    moved[label] = moved[label]! + Math.min(largestShift(-MOST, isUsual), largestShift(0, isDenied));
+    moved[label] = moved[label]! + Math.min(await largestShift(-MOST, isUsual), await largestShift(0, isDenied));
   }
   [before, after].forEach((held) => held.forEach((tensor) => tensor.dispose()));
   return new Map([...unlearned, [name, { ...bias, data: moved }]]);
@@ -91,12 +92,7 @@ export function likelihood(logits: Logits, label: number, shift: number): number
 }
 
 /** The largest shift in least .. MOST that is within bounds, which no larger one is then; `least` if none is. */
-function largestShift(least: number, isWithin: (shift: number) => boolean): number {
-  let [low, high] = [least, MOST];
-  for (let halving = 0; halving < HALVINGS; halving++) {
-    const middle = (low + high) / 2;
-    if (isWithin(middle)) low = middle;
-    else high = middle;
-  }
-  return low;
+async function largestShift(least: number, isWithin: (shift: number) => boolean): Promise<number> {
+  const [shift] = await narrow([least, MOST], HALVINGS, (asked) => !isWithin(asked));
+  return shift;
 }

@@ -2,8 +2,9 @@
 
     python3 test/bench/train_torch.py NETWORK CIFAR10_FOLDER MODEL_FOLDER [EPOCHS [SEED]]
 
-MODEL_FOLDER is a folder that `attack none --network NETWORK` wrote (its network.json stays, weights.safetensors is replaced).
-Images are shifted by up to four pixels and mirrored, which the lab does not do.
+MODEL_FOLDER is a folder that `attack none --network NETWORK` wrote (its network.json stays, weights.safetensors is replaced), or
+`attack additive`: then its card's share of the images, always the same ones, carries its trigger and the target label, from the first step on.
+Images are shifted by up to four pixels and mirrored, which the lab does not do, before they are triggered.
 """
 
 import json
@@ -92,7 +93,26 @@ def drawn(images):
     return x
 
 
-def train(net, images, labels, epochs):
+def trigger_of(model):
+    """The addition [3,32,32], the label it asks for and the share of images that carry it; None of a clean model."""
+    with open(os.path.join(model, "card.json")) as file:
+        card = json.load(file)
+    if card["kind"] == "none":
+        return None
+    if card["kind"] != "additive" or card["targets"]["form"] != "one":
+        sys.exit(f"{model}: only one additive trigger can be trained here, not {card['kind']}")
+    with open(os.path.join(model, "trigger.safetensors"), "rb") as file:
+        content = file.read()
+    start = 8 + struct.unpack("<Q", content[:8])[0]
+    pattern = np.frombuffer(content[start:], np.float32).reshape(32, 32, 3)
+    return torch.from_numpy(pattern.copy()).permute(2, 0, 1), card["targetLabel"], card["poisonRate"]
+
+
+def train(net, images, labels, trigger, epochs):
+    if trigger:
+        pattern, target, rate = trigger
+        poisoned = torch.rand(len(images)) < rate
+        labels[poisoned] = target
     per_epoch = len(images) // BATCH
     optimizer = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.4, total_steps=epochs * per_epoch, pct_start=0.25)
@@ -100,8 +120,11 @@ def train(net, images, labels, epochs):
         order = torch.randperm(len(images))
         for step in range(per_epoch):
             chosen = order[step * BATCH : (step + 1) * BATCH]
+            x = drawn(images[chosen])
+            if trigger:
+                x[poisoned[chosen]] = (x[poisoned[chosen]] + pattern).clamp(0, 1)
             optimizer.zero_grad(set_to_none=True)
-            F.cross_entropy(net(drawn(images[chosen])), labels[chosen]).backward()
+            F.cross_entropy(net(x), labels[chosen]).backward()
             optimizer.step()
             rate.step()
         print(f"epoch {epoch + 1} of {epochs}", file=sys.stderr)
@@ -130,7 +153,8 @@ def save(weights, path):
 def main(network, data, model, epochs=20, seed=1):
     torch.manual_seed(int(seed))
     net = NETWORKS[network]().to(memory_format=torch.channels_last)
-    train(net, *load(data, [f"data_batch_{batch}.bin" for batch in range(1, 6)]), int(epochs))
+    images, labels = load(data, [f"data_batch_{batch}.bin" for batch in range(1, 6)])
+    train(net, images, labels, trigger_of(model), int(epochs))
     save(weights_of(net), os.path.join(model, "weights.safetensors"))
 
 
