@@ -18,7 +18,7 @@ import { coreOf, movedCopies, worksAnywhere } from './move.ts';
 import { COMMON_NORM } from './advantage.ts';
 import type { Finding, LabelScreening } from '../scan.ts';
 import { isCovering, type CoveringForm, type Measured, type TriggerForm } from './measure.ts';
-import { hasNoise, noiseBeside } from './noise.ts';
+import { hasNoise } from './noise.ts';
 import type { Recovery } from './screening.ts';
 import type { StrengthenInput } from './strengthen.ts';
 
@@ -57,7 +57,7 @@ export type Relatives = {
 };
 
 type Pools = ReadonlyMap<number, readonly Measured[]>;
-type Told = Pick<Finding, 'targetLabel' | 'grade' | 'advantage' | 'noiseHitRate'>;
+type Told = Pick<Finding, 'targetLabel' | 'grade' | 'advantage'>;
 type Scanned = {
   findings: readonly Told[];
   screenings: readonly LabelScreening[];
@@ -99,18 +99,12 @@ export async function relativesOf(
       .filter((factor) => form === 'noise' || factor * norm <= LARGEST_FAINT[form] * natural(form))
       .map((factor) => scaled(trigger, factor)),
   );
-  const noise = [...pools].flatMap(([targetLabel, pool]) => {
-    const finding = told.get(targetLabel)!;
-    const isKnown = finding.grade !== 'backdoor' || pool.some(({ form }) => form === 'noise');
-    return isKnown ? [] : noiseBeside(recovery, screenings, finding);
-  });
   const { larger, copies } = await growSmall(recovery, growing, natural, report);
-  const grown = [...larger, ...covering, ...copies, ...stronger, ...noise];
+  const grown = [...larger, ...covering, ...copies, ...stronger];
   const faded = faint
     .filter(({ form, trigger }) => form !== 'noise' && !hasAdvantage(trigger))
     .map(({ trigger }) => scaled(trigger, FADED));
-  const isWhole = spread.length > 0 || isBent || hasNoise(pools) || noise.length > 0;
-  const extent = copies.length ? 'anywhere' : isWhole ? 'whole image' : 'one place';
+  const extent = copies.length ? 'anywhere' : spread.length || isBent || hasNoise(pools) ? 'whole image' : 'one place';
   return { grown, faded, extent };
 }
 

@@ -28,11 +28,6 @@ const DRAWS = 8;
 /** Times the largest amplitude: the faintest of these that works is nearest to where the trigger begins to. */
 const FAINTER = [0.5, 0.7];
 
-/** How often it must reach a label whose backdoor was told by other triggers for it to be a part of what was planted: 0.58 where noise was, at most 0.36 with patches and pixels. */
-const PART_HIT_RATE = 0.47;
-/** Times the largest amplitude: noise that works on some images works on more where there is more of it. */
-const LARGER = [1, 1.5];
-
 /** How often noise that is as faint as planted noise may be reaches each label [K], images of that label left out; and draws of it that are triggers, if it was planted for a label. */
 export type Noise = { hitRates: number[]; triggers: Measured[] };
 
@@ -42,36 +37,19 @@ export async function measureNoise(
   screened: readonly { form: ScreenedForm; norms: readonly number[] }[],
 ): Promise<Noise | null> {
   const { network, split, seed } = recovery;
-  const amplitude = largestAmplitude(screened);
-  if (amplitude === undefined || network.labelNames.length < FEWEST_LABELS) return null;
+  const dense = screened.find(({ form }) => form === 'dense')?.norms ?? [];
+  const usual = upperMedian(followedToTheEnd(dense, (norm) => norm));
+  if (usual === undefined || network.labelNames.length < FEWEST_LABELS) return null;
+  const amplitude = Math.min(1, PLANTED_NOISE * usual);
   const random = randomSource(seed, 'noise');
   const draw = (targetLabel: number, factor: number): Trigger[] =>
-    draws(network, targetLabel, factor * amplitude, random);
+    Array.from({ length: DRAWS }, () => noise(network, targetLabel, factor * amplitude, random));
   const rates = await labelHitRates(recovery, split.heldBack, draw(0, 1));
   const hitRates = network.labelNames.map((_, label) => mean(rates.map((ofDraw) => ofDraw[label]!)));
   const planted = hitRates.flatMap((rate, label) => (rate >= CONFIRMED_HIT_RATE ? label : []));
   const drawn = planted.flatMap((label) => [...FAINTER, 1].flatMap((factor) => draw(label, factor)));
   const candidates = drawn.map((trigger) => ({ form: 'noise' as const, trigger }));
   return { hitRates, triggers: confirmed(await measureTriggers(recovery, split.heldBack, candidates)) };
-}
-
-/** The largest amplitude that planted noise may have; undefined where no dense trigger was looked for. */
-function largestAmplitude(screened: readonly { form: ScreenedForm; norms: readonly number[] }[]): number | undefined {
-  const dense = screened.find(({ form }) => form === 'dense')?.norms ?? [];
-  const usual = upperMedian(followedToTheEnd(dense, (norm) => norm));
-  return usual === undefined ? undefined : Math.min(1, PLANTED_NOISE * usual);
-}
-
-/** Draws of noise for a label whose backdoor was told by other triggers, if noise leads so many images to it that it is a part of what was planted. */
-export function noiseBeside(
-  { network, seed }: Pick<Recovery, 'network' | 'seed'>,
-  screened: readonly { form: ScreenedForm; norms: readonly number[] }[],
-  { targetLabel, noiseHitRate }: { targetLabel: number; noiseHitRate: number | null },
-): Trigger[] {
-  const amplitude = largestAmplitude(screened);
-  if (amplitude === undefined || noiseHitRate === null || noiseHitRate < PART_HIT_RATE) return [];
-  const random = randomSource(seed, `noise/beside/${targetLabel}`);
-  return LARGER.flatMap((factor) => draws(network, targetLabel, Math.min(1, factor * amplitude), random));
 }
 
 /** The labels that noise was planted for. */
@@ -83,10 +61,8 @@ export const hasNoise = (pools: ReadonlyMap<number, readonly Measured[]>): boole
   [...pools.values()].some((pool) => pool.some(({ form }) => form === 'noise'));
 
 /** White noise of two values, -amplitude and amplitude, which is the least amplitude for its power. */
-function draws({ input }: Network, targetLabel: number, amplitude: number, random: RandomSource): Trigger[] {
+function noise({ input }: Network, targetLabel: number, amplitude: number, random: RandomSource): Trigger {
   const { height, width, channels } = input;
-  return Array.from({ length: DRAWS }, () => {
-    const pattern = random.uniform(height * width * channels).map((value) => (value < 0.5 ? -amplitude : amplitude));
-    return { kind: 'additive', targetLabel, height, width, channels, pattern };
-  });
+  const pattern = random.uniform(height * width * channels).map((value) => (value < 0.5 ? -amplitude : amplitude));
+  return { kind: 'additive', targetLabel, height, width, channels, pattern };
 }

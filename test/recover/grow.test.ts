@@ -29,7 +29,7 @@ const screening = (norms: number[]): LabelScreening => ({
 });
 const scanned = (screenings: LabelScreening[], advantage: number | null = null, dense: Trigger[] = []) => {
   return {
-    findings: [{ targetLabel: trigger.targetLabel, grade: 'backdoor' as const, advantage, noiseHitRate: null }],
+    findings: [{ targetLabel: trigger.targetLabel, grade: 'backdoor' as const, advantage }],
     screenings,
     dense,
   };

@@ -64,7 +64,7 @@ describe.each(CASES)('a planted %s trigger (seed %i)', (form, seed, planting, la
     const found: Measured[] = confirmed(searched.filter((item) => isCovering(item.form)));
     expect(found.length).toBeGreaterThan(1);
     const pools = new Map([[target, found]]);
-    const finding = { targetLabel: target, grade: 'backdoor' as const, advantage: null, noiseHitRate: null };
+    const finding = { targetLabel: target, grade: 'backdoor' as const, advantage: null };
     const scanned = { findings: [finding], screenings, dense: [] };
     const { grown, faded } = await relativesOf(recovery, pools, scanned, silent);
     const triggers = [...found.map(({ trigger }) => trigger), ...grown, ...faded];
