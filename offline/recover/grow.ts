@@ -29,6 +29,11 @@ const USUAL = { small: 0.3, largest: 1.3 };
 const PATCH = { small: 0.37, largest: 1.3 };
 /** And for one that has none: as large as where it was compared with others. */
 const SPREAD = { small: Infinity, largest: COMMON_NORM };
+/**
+ * From how many times less amplitude on than other labels' its dense trigger tells of a label that what works anywhere is no patch, but a piece of something that covers
+ * the image: 2.0 and 2.1 of a watermark, at most 1.4 of patches that work anywhere.
+ */
+const COVERED = 1.65;
 const STARTS = 2;
 const STEPS = 60;
 /** Times the amplitude of the dense trigger of a label without a patch, whether or not that was found to be faint. */
@@ -78,14 +83,29 @@ export async function relativesOf(
   const told = new Map(findings.map((finding) => [finding.targetLabel, finding]));
   const hasAdvantage = ({ targetLabel }: Trigger): boolean => isToldByAdvantage(told.get(targetLabel)!);
   const natural = naturalNorms(screenings, pools);
-  const growing = [...pools]
-    .filter(([, pool]) => hasAdvantage(pool[0]!.trigger) || !pool.some(coversImage))
-    .map(([targetLabel, pool]): Growing => {
-      const items = pool.filter((item) => !coversImage(item));
-      if (!hasAdvantage(pool[0]!.trigger)) return { targetLabel, items, limits: USUAL };
-      return { targetLabel, items, limits: items.some((item) => isSmall(item, PATCH, natural)) ? PATCH : SPREAD };
+  const isCovered = (label: number): boolean => {
+    const norm = screenings.find(({ form }) => form === 'dense')?.norms[label];
+    return norm !== undefined && natural('dense') >= COVERED * norm;
+  };
+  const random = randomSource(recovery.seed, 'grow');
+  const growing: Growing[] = [];
+  for (const [targetLabel, pool] of pools) {
+    const isTold = hasAdvantage(pool[0]!.trigger);
+    if (!isTold && pool.some(coversImage)) continue;
+    const items = pool.filter((item) => !coversImage(item));
+    const movable = await thoseThatWorkAnywhere(recovery, items, random);
+    const isPiece = isTold && movable.length > 0 && isCovered(targetLabel);
+    const ofTold = items.some((item) => isSmall(item, PATCH, natural)) ? PATCH : SPREAD;
+    const limits = isTold ? ofTold : USUAL;
+    growing.push({
+      targetLabel,
+      items,
+      limits,
+      movable: isPiece ? [] : movable,
+      isSpread: isPiece || limits === SPREAD,
     });
-  const spread = growing.flatMap(({ targetLabel, limits }) => (limits === SPREAD ? targetLabel : []));
+  }
+  const spread = growing.flatMap(({ targetLabel, isSpread }) => (isSpread ? targetLabel : []));
   // Of a label that was told by its amplitude alone nothing is known but that.
   const isBent = [...pools.values()].some(
     (pool) => pool.every(coversImage) && told.get(pool[0]!.trigger.targetLabel)!.advantage !== null,
@@ -99,7 +119,7 @@ export async function relativesOf(
       .filter((factor) => form === 'noise' || factor * norm <= LARGEST_FAINT[form] * natural(form))
       .map((factor) => scaled(trigger, factor)),
   );
-  const { larger, copies } = await growSmall(recovery, growing, natural, report);
+  const { larger, copies } = await growSmall(recovery, growing, natural, random, report);
   const grown = [...larger, ...covering, ...copies, ...stronger];
   const faded = faint
     .filter(({ form, trigger }) => form !== 'noise' && !hasAdvantage(trigger))
@@ -108,8 +128,14 @@ export async function relativesOf(
   return { grown, faded, extent };
 }
 
-/** The small triggers of a label, if it has any, and what their size is held against. */
-type Growing = { targetLabel: number; items: readonly Measured[]; limits: typeof USUAL };
+/** The small triggers of a label, if it has any, those of them that are patches which work anywhere, what their size is held against, and whether what was planted covers the image. */
+type Growing = {
+  targetLabel: number;
+  items: readonly Measured[];
+  movable: readonly Measured[];
+  limits: typeof USUAL;
+  isSpread: boolean;
+};
 /** The median norm, in one form, of the labels that have no pool; 0 where there is none. */
 type Natural = (form: TriggerForm) => number;
 
@@ -136,15 +162,14 @@ async function growSmall(
   recovery: Recovery,
   growing: readonly Growing[],
   natural: Natural,
+  random: RandomSource,
   report: Report,
 ): Promise<{ larger: Trigger[]; copies: Trigger[] }> {
-  const random = randomSource(recovery.seed, 'grow');
   const startsOfLarger: Start[] = [];
   const startsOfMovable: Start[] = [];
-  for (const { items, limits } of growing) {
+  for (const { items, movable, limits } of growing) {
     const isAllowed = ({ item, factor }: Start): boolean => factor * item.norm <= limits.largest * natural(item.form);
-    const anywhere = await thoseThatWorkAnywhere(recovery, items, random);
-    startsOfMovable.push(...startsOf(anywhere, ANYWHERE.starts, ANYWHERE.growth).filter(isAllowed));
+    startsOfMovable.push(...startsOf(movable, ANYWHERE.starts, ANYWHERE.growth).filter(isAllowed));
     if (!items.some((item) => isSmall(item, limits, natural))) continue;
     startsOfLarger.push(...startsOf(items, STARTS, GROWTH).filter(isAllowed));
   }
@@ -154,8 +179,7 @@ async function growSmall(
   const { engine } = recovery;
   const strengthened = await runReportedJobs<StrengthenInput, Trigger[]>(STRENGTHEN, jobs, { engine, report });
   const larger = strengthened.slice(0, growth.length).flat();
-  const movable = strengthened.slice(growth.length).flat();
-  const byLabel = Map.groupBy(movable, ({ targetLabel }) => targetLabel);
+  const byLabel = Map.groupBy(strengthened.slice(growth.length).flat(), ({ targetLabel }) => targetLabel);
   return { larger, copies: [...byLabel.values()].flatMap((own) => copiesOf(own, random)) };
 }
 

@@ -109,6 +109,18 @@ test('of a patch that was planted at random places there are copies at other pla
   );
   expect(rates.reduce((sum, rate) => sum + rate, 0) / rates.length).toBeGreaterThan(0.8);
   expect(await relatives(recovery)).toMatchObject({ grown: [], extent: 'one place' });
+  // A piece of what covers the image works anywhere as well, but there the dense trigger is faint.
+  const told = (usual: number): Promise<Relatives> => {
+    const dense = { ...screening([usual, 0.1, usual, usual]), form: 'dense' as const };
+    const small = screening([3 * norm, norm, 3 * norm, 3 * norm]);
+    const pools = new Map([[trigger.targetLabel, pool]]);
+    return relativesOf(anywhere, pools, scanned([small, dense], 3, [evenTrigger(0.1)]), () => {});
+  };
+  expect((await told(0.16)).extent).toBe('anywhere');
+  const piece = await told(0.17);
+  expect(piece.extent).toBe('whole image');
+  expect(amplitudesOf(piece.grown)).toEqual(['0.100', '0.125', '0.150', '0.175', '0.200']);
+  expect(piece.grown.length).toBeLessThan(128);
 }, 120_000);
 
 test('a dense trigger is taken at other amplitudes too, none far beyond what other labels need, and nothing else of its label grows', async () => {
