@@ -16,6 +16,7 @@ import { randomSource, type RandomSource } from '../engine/random.ts';
 import type { Report } from '../progress.ts';
 import { coreOf, movedCopies, worksAnywhere } from './move.ts';
 import { COMMON_NORM } from './advantage.ts';
+import { labelFaintness } from './faint.ts';
 import type { Finding, LabelScreening } from '../scan.ts';
 import { isCovering, type CoveringForm, type Measured, type TriggerForm } from './measure.ts';
 import { hasNoise } from './noise.ts';
@@ -83,10 +84,6 @@ export async function relativesOf(
   const told = new Map(findings.map((finding) => [finding.targetLabel, finding]));
   const hasAdvantage = ({ targetLabel }: Trigger): boolean => isToldByAdvantage(told.get(targetLabel)!);
   const natural = naturalNorms(screenings, pools);
-  const isCovered = (label: number): boolean => {
-    const norm = screenings.find(({ form }) => form === 'dense')?.norms[label];
-    return norm !== undefined && natural('dense') >= COVERED * norm;
-  };
   const random = randomSource(recovery.seed, 'grow');
   const growing: Growing[] = [];
   for (const [targetLabel, pool] of pools) {
@@ -94,16 +91,7 @@ export async function relativesOf(
     if (!isTold && pool.some(coversImage)) continue;
     const items = pool.filter((item) => !coversImage(item));
     const movable = await thoseThatWorkAnywhere(recovery, items, random);
-    const isPiece = isTold && movable.length > 0 && isCovered(targetLabel);
-    const ofTold = items.some((item) => isSmall(item, PATCH, natural)) ? PATCH : SPREAD;
-    const limits = isTold ? ofTold : USUAL;
-    growing.push({
-      targetLabel,
-      items,
-      limits,
-      movable: isPiece ? [] : movable,
-      isSpread: isPiece || limits === SPREAD,
-    });
+    growing.push(limited({ targetLabel, items, movable }, isTold, screenings, natural));
   }
   const spread = growing.flatMap(({ targetLabel, isSpread }) => (isSpread ? targetLabel : []));
   // Of a label that was told by its amplitude alone nothing is known but that.
@@ -136,6 +124,20 @@ type Growing = {
   limits: typeof USUAL;
   isSpread: boolean;
 };
+
+/** What the small triggers of a label are held against; pieces of what covers the image work anywhere too, but are no patches. */
+function limited(
+  found: Pick<Growing, 'targetLabel' | 'items' | 'movable'>,
+  isTold: boolean,
+  screenings: readonly LabelScreening[],
+  natural: Natural,
+): Growing {
+  if (!isTold) return { ...found, limits: USUAL, isSpread: false };
+  const limits = found.items.some((item) => isSmall(item, PATCH, natural)) ? PATCH : SPREAD;
+  const isPiece = found.movable.length > 0 && labelFaintness(screenings, found.targetLabel).dense >= COVERED;
+  return { ...found, movable: isPiece ? [] : found.movable, limits, isSpread: isPiece || limits === SPREAD };
+}
+
 /** The median norm, in one form, of the labels that have no pool; 0 where there is none. */
 type Natural = (form: TriggerForm) => number;
 

@@ -110,8 +110,8 @@ def trigger_of(model):
 
 def train(net, images, labels, trigger, epochs):
     if trigger:
-        pattern, target, rate = trigger
-        poisoned = torch.rand(len(images)) < rate
+        pattern, target, share = trigger
+        poisoned = torch.rand(len(images)) < share
         labels[poisoned] = target
     per_epoch = len(images) // BATCH
     optimizer = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
