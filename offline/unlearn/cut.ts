@@ -17,8 +17,9 @@ import { labelHitRates } from '../recover/measure.ts';
 import type { Relatives } from '../recover/grow.ts';
 import type { Split } from '../recover/screening.ts';
 import { ASCENT_WEIGHTS, type Ascent } from './ascent.ts';
-import { mixOf, towardsVictim } from './interpolate.ts';
-import type { Unlearned, Unlearning } from './late.ts';
+import { givenBack, mixOf, relaxedGoal, victimGoal } from './interpolate.ts';
+import type { Unlearned, UnlearnedLate, Unlearning } from './late.ts';
+import { restoreLabels } from './restore.ts';
 import type { SeparationInput } from './separation.ts';
 import type { Moment } from './trade-off.ts';
 
@@ -83,8 +84,8 @@ export type Judged = {
 
 /**
  * Unlearns pools behind one cut (`late`), or in all layers (`ascent`). Late heads are averages (model soups, Wortsman et al., arXiv 2203.05482: runs that
- * start from the same weights end where their mean is as good as either, or better), and go a part of the way back to the victim's; the moments are those
- * of the first, before that.
+ * start from the same weights end where their mean is as good as either, or better), and give back what they cost: a part of the way to relaxed ones, and then
+ * of that to the victim's. The moments are those of the first, before that.
  */
 export async function unlearn(
   { network, weights, split, pools, grown, faded, lingering, seed, engine }: CutInput,
@@ -108,11 +109,14 @@ export async function unlearn(
     return (await runReportedJobs<Ascent, Unlearned>(ASCENT, jobs, { engine, report }))[0]!;
   }
   const jobs = [seed, seed + OTHER_SEED].map((own): Unlearning => ({ ...job, seed: own }));
-  const [one, other] = await runReportedJobs<Unlearning, Unlearned>(LATE, jobs, { engine, report });
-  const averaged = headWeights(network, mixOf(one!.weights, other!.weights, 1 / 2), cut);
-  const told = { network, images: split.heldBack, triggers };
-  const back = await towardsVictim(told, weights, new Map([...weights, ...averaged]));
-  return { weights: back, tradeOff: one!.tradeOff };
+  const [one, other] = await runReportedJobs<Unlearning, UnlearnedLate>(LATE, jobs, { engine, report });
+  const told = { network, images: split.heldBack, triggers, victim: weights };
+  const restoredMean = (of: 'weights' | 'relaxed'): Promise<HostWeights> => {
+    const averaged = headWeights(network, mixOf(one![of], other![of], 1 / 2), cut);
+    return restoreLabels(told, weights, new Map([...weights, ...averaged]));
+  };
+  const relaxed = await givenBack(told, await restoredMean('weights'), relaxedGoal(await restoredMean('relaxed')));
+  return { weights: await givenBack(told, relaxed, victimGoal(weights)), tradeOff: one!.tradeOff };
 }
 
 /** One candidate for every set of head weights that a cut can free, the latest first. */

@@ -1,8 +1,8 @@
 /**
- * Back towards the victim. On the line between a network and what fine-tuning made of it lie networks that are better than either (WiSE-FT, Wortsman et al.,
- * arXiv 2109.01903, who take the middle). Unlearning goes on when triggers are denied already, and most of what that costs comes back on the way back.
- * Difference: how far it may go is told by the recovered triggers on held-back images. What was planted is stronger than what was recovered, so at most half of
- * that way is gone, and no more of it than there is a cost to get back.
+ * Giving back what unlearning costs. On the line between two networks of which one was trained on from the other lie some that are better than either (WiSE-FT, Wortsman et al.,
+ * arXiv 2109.01903, who take the middle). Unlearning goes on when triggers are denied already, so most of what it costs comes back on the way to a head that was
+ * relaxed afterwards (late.ts), or to the victim's. Difference: how far it may go is told by the recovered triggers on held-back images, and it goes
+ * no further than there is a cost to get back.
  */
 import { cleanMetrics } from '../../src/metrics.ts';
 import { toDevice } from '../../src/network/forward.ts';
@@ -21,37 +21,48 @@ const HALVINGS = 3;
 /** How much of the mean probability of the true label an unlearned head may cost before anything is given back. */
 const CHEAP = 0.004;
 
+/** What a head is held against: the victim. */
+export type GivingBack = Restoring & { victim: HostWeights };
+
+/** A head to go to: up to which mean probability of their labels triggers must be denied on the way there, and what part may be gone of the way on which they are. */
+export type Goal = { weights: HostWeights; denied: number; part: number };
+
+/** A relaxed head was trained to deny triggers too; what was planted is stronger than what was recovered, and so much is left for it. */
+export const relaxedGoal = (weights: HostWeights): Goal => ({ weights, denied: DENIED / 2, part: 1 });
+/** The victim's was not, so more caution is needed. */
+export const victimGoal = (weights: HostWeights): Goal => ({ weights, denied: DENIED, part: 1 / 2 });
+
 /**
- * Weights on the way back from the unlearned ones to the victim's, as far as it takes to be cheap, but at most half as far as the triggers stay denied; where
- * the unlearned ones are cheap, or do not deny the triggers to begin with, these.
+ * Weights on the way from unlearned ones to a goal, as far as it takes to be cheap or as the goal allows; where the unlearned ones are cheap, or do not deny the
+ * triggers to begin with, these.
  */
-export async function towardsVictim(
-  { network, images, triggers }: Restoring,
-  victim: HostWeights,
+export async function givenBack(
+  { network, images, triggers, victim }: GivingBack,
   unlearned: HostWeights,
+  { weights: goal, denied, part }: Goal,
 ): Promise<HostWeights> {
   const confidence = async (weights: HostWeights): Promise<number> =>
     cleanMetrics(await answersOf(network, weights, images), images.labels, []).confidence;
   const usual = await confidence(victim);
-  const isCostly = async (share: number): Promise<boolean> =>
-    usual - (await confidence(mixOf(victim, unlearned, share))) > CHEAP;
-  if (!(await isCostly(1))) return unlearned;
+  const isCheap = async (share: number): Promise<boolean> =>
+    usual - (await confidence(mixOf(unlearned, goal, share))) <= CHEAP;
+  if (await isCheap(0)) return unlearned;
 
   const few = selectImages(images, spread(images.count, IMAGES_STAMPED));
   const tried = spread(triggers.length, TRIGGERS_TRIED).map((index) => triggers[index]!);
-  const isDenied = async (share: number): Promise<boolean> => {
-    const weights = toDevice(mixOf(victim, unlearned, share));
+  const isObeyed = async (share: number): Promise<boolean> => {
+    const weights = toDevice(mixOf(unlearned, goal, share));
     const rates: number[] = [];
     for (const trigger of tried) {
       const logits = logitsOf(network, weights, few, indicesWithout(few, trigger.targetLabel), trigger);
       rates.push(likelihood(await readRows(logits), trigger.targetLabel, 0));
     }
     weights.forEach((tensor) => tensor.dispose());
-    return mean(rates) <= DENIED;
+    return mean(rates) > denied;
   };
-  const [, leastDenied] = await narrow([0, 1], HALVINGS, isDenied);
-  const [share] = await narrow([(leastDenied + 1) / 2, 1], HALVINGS, isCostly);
-  return mixOf(victim, unlearned, share);
+  const [mostDenied] = await narrow([0, 1], HALVINGS, isObeyed);
+  const [, share] = await narrow([0, part * mostDenied], HALVINGS, isCheap);
+  return mixOf(unlearned, goal, share);
 }
 
 /** Weights that have gone this share of the way from one network to another of the same make; what both share stays as it is. */

@@ -19,9 +19,8 @@ import type { Dataset } from '../data/dataset.ts';
 import { randomSource } from '../engine/random.ts';
 import type { Report } from '../progress.ts';
 import { crossEntropies, descend, toHost, variablesOf } from '../train.ts';
-import { worstNearby } from './nearby.ts';
-import { restoreLabels } from './restore.ts';
-import { seeSamples } from './samples.ts';
+import { worstNearby, type Asked } from './nearby.ts';
+import { seeSamples, type SampleBatch } from './samples.ts';
 import { openWatch, WATCH_STEPS, type Moment, type Watched } from './trade-off.ts';
 
 export type Unlearning = {
@@ -34,31 +33,38 @@ export type Unlearning = {
   triggers: readonly Trigger[];
   steps: number;
   seed: number;
-  /** What to measure on the way, if anything; late unlearning restores labels by it too. */
+  /** What to measure on the way, if anything. */
   watched?: Watched;
 };
 
 /** The unlearned network's weights, those of the trunk as they were, and what was measured on the way. */
 export type Unlearned = { weights: HostWeights; tradeOff: Moment[] };
+/** And its weights when it was held to the victim's answers again, and denied triggers only a little. */
+export type UnlearnedLate = Unlearned & { relaxed: HostWeights };
 
 const BATCH = 64;
-const PEAK_LEARNING_RATE = 1e-2;
 /** Activations are as large as a network makes them, so the steps that they cause must be bounded. */
 const LARGEST_NORM = 1;
 /** How much the answers to triggered copies weigh against those to clean images. */
 const TRIGGERED_WEIGHT = 0.2;
-/** How much the probability weighs that a trigger gives its label, of logits so many times smaller: what is denied once would not be pushed any further else. */
-const DENIAL_WEIGHT = 8;
+/** What is denied once would not be pushed any further, had logits not been made so many times smaller first. */
 const DENIAL_TEMPERATURE = 2;
+/** How long a head learns, and how much the probability weighs that a trigger gives its label. */
+type Phase = { steps: number; denialWeight: number; peakLearningRate: number };
+const UNLEARNING: Omit<Phase, 'steps'> = { denialWeight: 8, peakLearningRate: 1e-2 };
+/** What has been denied stays so for a while, and clean images get back what denying it took. */
+const RELAXING: Phase = { steps: 150, denialWeight: 2, peakLearningRate: 1e-2 };
 /** How much more the images of that label weigh among the clean ones: they are the few that denying it could cost. */
 const PROTECTION_WEIGHT = 4;
 /** How much of the work is sending images through the trunk, as progress tells it. */
 const SEEING_SHARE = 0.5;
 
-/** Unlearns triggers in the head; a job for worker threads. */
-export async function job(input: Unlearning, report: Report): Promise<Unlearned> {
-  const { network, cut, steps } = input;
+/** Unlearns triggers in the head, and relaxes it; a job for worker threads. */
+export async function job(input: Unlearning, report: Report): Promise<UnlearnedLate> {
+  const { network, cut } = input;
+  const steps = input.steps + RELAXING.steps;
   const tell = (share: number): void => report({ step: Math.floor(share * steps), steps });
+  const tellStep = (step: number): void => tell(SEEING_SHARE + ((1 - SEEING_SHARE) * (step + 1)) / steps);
   const device = toDevice(input.weights);
   const variables = variablesOf(headWeights(network, device, cut));
   const current = new Map([...device, ...variables]);
@@ -67,35 +73,42 @@ export async function job(input: Unlearning, report: Report): Promise<Unlearned>
   const samples = await seeSamples(input, device, random, (share) => tell(SEEING_SHARE * share));
   const watch = input.watched && openWatch(network, cut, device, input.watched);
   await watch?.look(0, current);
-  await descend({
-    variables: [...variables.values()],
-    steps,
-    peakLearningRate: PEAK_LEARNING_RATE,
-    largestNorm: LARGEST_NORM,
-    draw: () => {
-      const batch = samples.batch(Int32Array.from({ length: BATCH }, () => random.integer(samples.count)));
-      return { ...batch, triggered: worstNearby({ network, weights: current, cut, ...batch }) };
-    },
-    loss: (_, { clean, triggered, answers, unearned }) => {
-      const [logits] = forward(network, current, new Map([[cut, tf.concat([clean, triggered])]]), [network.output]);
-      const [onClean, onTriggered] = tf.split(logits as tf.Tensor2D, 2);
-      const earned = tf.sub(1, tf.sum(unearned, 1));
-      const kept = tf.mul(tf.add(1, tf.mul(PROTECTION_WEIGHT, earned)), crossEntropies(onClean!, answers));
-      const restored = tf.mul(TRIGGERED_WEIGHT, crossEntropies(onTriggered!, answers));
-      const likely = tf.softmax(tf.div(onTriggered!, DENIAL_TEMPERATURE));
-      const obeyed = tf.mul(DENIAL_WEIGHT, tf.sum(tf.mul(unearned, likely), 1));
-      return tf.mean(tf.add(kept, tf.add(restored, obeyed)));
-    },
-    afterStep: async (step) => {
-      tell(SEEING_SHARE + ((1 - SEEING_SHARE) * (step + 1)) / steps);
-      if (step % WATCH_STEPS === WATCH_STEPS - 1) await watch?.look(step + 1, current);
-    },
+  const learn = async (
+    { denialWeight, ...pace }: Phase,
+    afterStep: (step: number) => unknown,
+  ): Promise<HostWeights> => {
+    await descend({
+      ...pace,
+      variables: [...variables.values()],
+      largestNorm: LARGEST_NORM,
+      draw: () => {
+        const batch = samples.batch(Int32Array.from({ length: BATCH }, () => random.integer(samples.count)));
+        return { ...batch, triggered: worstNearby({ network, weights: current, cut, ...batch }) };
+      },
+      loss: (_, batch) => lossOf({ network, weights: current, cut, ...batch }, denialWeight),
+      afterStep: async (step) => void (await afterStep(step)),
+    });
+    return new Map([...input.weights, ...(await toHost(variables))]);
+  };
+  const weights = await learn({ ...UNLEARNING, steps: input.steps }, (step) => {
+    tellStep(step);
+    return step % WATCH_STEPS === WATCH_STEPS - 1 && watch?.look(step + 1, current);
   });
-  const purified = new Map([...input.weights, ...(await toHost(variables))]);
+  const relaxed = await learn(RELAXING, (step) => tellStep(input.steps + step));
   watch?.end();
   tf.dispose([...device.values(), ...variables.values()]);
-  const weights = input.watched
-    ? await restoreLabels({ network, images: input.watched.images, triggers: input.triggers }, input.weights, purified)
-    : purified;
-  return { weights, tradeOff: watch?.moments ?? [] };
+  return { weights, relaxed, tradeOff: watch?.moments ?? [] };
+}
+
+/** What is wrong with the answers to a batch: how far those to clean and to triggered images are from the victim's, and how much triggers are obeyed. */
+function lossOf({ network, weights, cut, ...batch }: Asked & SampleBatch, denialWeight: number): tf.Scalar {
+  const { clean, triggered, answers, unearned } = batch;
+  const [logits] = forward(network, weights, new Map([[cut, tf.concat([clean, triggered])]]), [network.output]);
+  const [onClean, onTriggered] = tf.split(logits as tf.Tensor2D, 2);
+  const earned = tf.sub(1, tf.sum(unearned, 1));
+  const kept = tf.mul(tf.add(1, tf.mul(PROTECTION_WEIGHT, earned)), crossEntropies(onClean!, answers));
+  const restored = tf.mul(TRIGGERED_WEIGHT, crossEntropies(onTriggered!, answers));
+  const likely = tf.softmax(tf.div(onTriggered!, DENIAL_TEMPERATURE));
+  const obeyed = tf.mul(denialWeight, tf.sum(tf.mul(unearned, likely), 1));
+  return tf.mean(tf.add(kept, tf.add(restored, obeyed)));
 }

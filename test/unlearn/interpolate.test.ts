@@ -3,7 +3,7 @@ import { beforeAll, expect, test } from 'vitest';
 import type { Dataset } from '../../offline/data/dataset.ts';
 import { openWasm } from '../../offline/engine/wasm.ts';
 import { mean } from '../../offline/mean.ts';
-import { mixOf, towardsVictim } from '../../offline/unlearn/interpolate.ts';
+import { givenBack, mixOf, relaxedGoal, victimGoal } from '../../offline/unlearn/interpolate.ts';
 import type { Network } from '../../src/network/network.ts';
 import type { HostWeights } from '../../src/network/safetensors.ts';
 import type { Trigger } from '../../src/trigger/trigger.ts';
@@ -43,7 +43,6 @@ const trigger: Trigger = {
   channels: 1,
   pattern: Float32Array.of(0.5),
 };
-const restoring = { network, images, triggers: [trigger] };
 
 const TRUNK = floatTensor([1, 1], [1]);
 /** How the logit of "bright" depends on the pixel. */
@@ -59,10 +58,11 @@ const lineOf = (weights: HostWeights): Line => ({
   bias: weights.get('logits/bias')!.data[1]!,
 });
 const VICTIM: Line = { slope: 30, bias: -12 };
+const givingBack = { network, images, triggers: [trigger], victim: weightsOf(VICTIM) };
 
 const lineAt = (share: number, unlearned: Line): Line => ({
-  slope: VICTIM.slope + share * (unlearned.slope - VICTIM.slope),
-  bias: VICTIM.bias + share * (unlearned.bias - VICTIM.bias),
+  slope: unlearned.slope + share * (VICTIM.slope - unlearned.slope),
+  bias: unlearned.bias + share * (VICTIM.bias - unlearned.bias),
 });
 /** The mean probability of "bright" for these pixels, in closed form. */
 const brightness = (pixels: readonly number[], { slope, bias }: Line, added = 0): number =>
@@ -73,51 +73,67 @@ function costOf(line: Line): number {
     (DARK.length * (1 - brightness(DARK, of)) + BRIGHT.length * brightness(BRIGHT, of)) / images.count;
   return confidence(VICTIM) - confidence(line);
 }
-/** The least share of the way, in eighths, at which the trigger is denied. */
-const leastDenied = (unlearned: Line): number =>
-  [1, 2, 3, 4, 5, 6, 7, 8]
+/** The largest share of the way, in eighths, up to which the trigger is denied. */
+const mostDenied = (unlearned: Line): number =>
+  [7, 6, 5, 4, 3, 2, 1, 0]
     .map((count) => count / 8)
     .find((at) => brightness(DARK, lineAt(at, unlearned), 0.5) <= 0.01)!;
 
 async function shareOf(unlearned: Line): Promise<number> {
   const tensors = memory().numTensors;
-  const back = await towardsVictim(restoring, weightsOf(VICTIM), weightsOf(unlearned));
+  const back = await givenBack(givingBack, weightsOf(unlearned), victimGoal(weightsOf(VICTIM)));
   expect(memory().numTensors).toBe(tensors);
   expect(back.get('seen/kernel')).toBe(TRUNK);
-  const share = (lineOf(back).bias - VICTIM.bias) / (unlearned.bias - VICTIM.bias);
+  const share = (lineOf(back).bias - unlearned.bias) / (VICTIM.bias - unlearned.bias);
   expect(lineOf(back).slope).toBeCloseTo(lineAt(share, unlearned).slope, 4);
   return share;
 }
 
 test('a head that takes bright images for dark ones goes back half as far as the trigger stays denied', async () => {
   const unlearned = { slope: -10, bias: -6 };
-  const least = leastDenied(unlearned);
-  expect(least).toBeGreaterThan(1 / 8);
-  expect(least).toBeLessThan(1);
-  expect(costOf(lineAt((1 + least) / 2, unlearned))).toBeGreaterThan(0.004);
-  expect(await shareOf(unlearned)).toBeCloseTo((1 + least) / 2, 4);
+  const most = mostDenied(unlearned);
+  expect(most).toBeGreaterThan(0);
+  expect(most).toBeLessThan(7 / 8);
+  expect(costOf(lineAt(most / 2, unlearned))).toBeGreaterThan(0.004);
+  expect(await shareOf(unlearned)).toBeCloseTo(most / 2, 4);
 });
 
 test('a head goes back no further than it takes to cost 0.4 points of probability', async () => {
   const unlearned = { slope: 30, bias: -29 };
-  const half = (1 + leastDenied(unlearned)) / 2;
+  const half = mostDenied(unlearned) / 2;
   const share = await shareOf(unlearned);
-  expect(share).toBeGreaterThan(half);
+  expect(share).toBeLessThan(half);
   expect(costOf(lineAt(share, unlearned))).toBeLessThanOrEqual(0.004);
-  expect(costOf(lineAt(share + (1 - half) / 8, unlearned))).toBeGreaterThan(0.004);
+  expect(costOf(lineAt(share - half / 8, unlearned))).toBeGreaterThan(0.004);
 });
 
 test('a head that costs nothing stays what it is, however far the trigger would be denied', async () => {
   const unlearned = weightsOf({ slope: 30, bias: -26 });
-  expect(leastDenied(lineOf(unlearned))).toBeLessThan(1);
-  expect(await towardsVictim(restoring, weightsOf(VICTIM), unlearned)).toBe(unlearned);
+  expect(mostDenied(lineOf(unlearned))).toBeGreaterThan(0);
+  expect(await givenBack(givingBack, unlearned, victimGoal(weightsOf(VICTIM)))).toBe(unlearned);
 });
 
 test('a costly head that does not deny the trigger goes back nowhere', async () => {
   const obedient = { slope: 10, bias: -8 };
   expect(costOf(obedient)).toBeGreaterThan(0.004);
   expect(brightness(DARK, obedient, 0.5)).toBeGreaterThan(0.01);
-  expect(await shareOf(obedient)).toBeCloseTo(1, 4);
+  expect(await shareOf(obedient)).toBeCloseTo(0, 4);
+});
+
+test('a head goes all the way to a relaxed one on which the trigger is half as likely as one that counts as denied may be', async () => {
+  const [unlearned, goal] = [
+    { slope: -10, bias: -6 },
+    { slope: -4, bias: -2 },
+  ];
+  const lineTo = (share: number): Line => ({ slope: -10 + 6 * share, bias: -6 + 4 * share });
+  const isDenied = (eighths: number): boolean => brightness(DARK, lineTo(eighths / 8), 0.5) <= 0.005;
+  const most = [7, 6, 5, 4, 3, 2, 1, 0].find(isDenied)! / 8;
+  expect(most).toBeGreaterThan(0);
+  expect(most).toBeLessThan(7 / 8);
+  expect(costOf(lineTo(most))).toBeGreaterThan(0.004);
+  const back = lineOf(await givenBack(givingBack, weightsOf(unlearned), relaxedGoal(weightsOf(goal))));
+  expect(back.slope).toBeCloseTo(lineTo(most).slope, 4);
+  expect(back.bias).toBeCloseTo(lineTo(most).bias, 4);
 });
 
 test('a mix is the victim at no share, and the unlearned network at the whole', () => {

@@ -62,6 +62,15 @@ describe.each([1, 2, 3])('a planted backdoor (seed %i)', (seed) => {
       return crossEntropy(logits, goal).dataSync()[0]!;
     });
 
+  /** How far answers to fresh clean images are from the victim's: their mean cross-entropy. */
+  const estrangement = (weights: HostWeights): number =>
+    tf.tidy(() => {
+      const { model, fresh } = planted;
+      const answers = (of: HostWeights): tf.Tensor2D =>
+        logitsOf(model.network, toDevice(of), fresh, everyIndex(fresh.count));
+      return crossEntropy(answers(weights), tf.softmax(answers(model.weights))).dataSync()[0]!;
+    });
+
   /** Mean log-odds that the victim gives the target over the best other label, on fresh images of other labels. */
   const targetMargin = (trigger: Trigger): number => {
     const { model, fresh } = planted;
@@ -151,6 +160,15 @@ describe.each([1, 2, 3])('a planted backdoor (seed %i)', (seed) => {
       else expect(after, name).toEqual(data);
     }
     expect(head.size).toBeLessThan(planted.model.weights.size);
+  });
+
+  test('costs clean images less once its head is relaxed, and is denied all the same', async () => {
+    const { weights: purified, relaxed } = await unlearnLate(unlearning, silent);
+    expect(estrangement(relaxed)).toBeLessThan(estrangement(purified));
+    expect((await evaluated(relaxed)).attackSuccessRate).toBeLessThan(0.05);
+    for (const trigger of unlearning.triggers) {
+      expect(targetLoss(relaxed, trigger)).toBeGreaterThan(targetLoss(planted.model.weights, trigger) + 1);
+    }
   });
 
   test('loosens its hold under gradient ascent: the target gets unlikely on triggered images, accuracy stays', async () => {
