@@ -61,10 +61,10 @@ const SEEING_SHARE = 0.5;
 
 /** Unlearns triggers in the head, and relaxes it; a job for worker threads. */
 export async function job(input: Unlearning, report: Report): Promise<UnlearnedLate> {
-  const { network, cut } = input;
-  const steps = input.steps + RELAXING.steps;
+  const { network, cut, steps } = input;
   const tell = (share: number): void => report({ step: Math.floor(share * steps), steps });
-  const tellStep = (step: number): void => tell(SEEING_SHARE + ((1 - SEEING_SHARE) * (step + 1)) / steps);
+  const tellStep = (step: number): void =>
+    tell(SEEING_SHARE + ((1 - SEEING_SHARE) * (step + 1)) / (steps + RELAXING.steps));
   const device = toDevice(input.weights);
   const variables = variablesOf(headWeights(network, device, cut));
   const current = new Map([...device, ...variables]);
@@ -75,7 +75,7 @@ export async function job(input: Unlearning, report: Report): Promise<UnlearnedL
   await watch?.look(0, current);
   const learn = async (
     { denialWeight, ...pace }: Phase,
-    afterStep: (step: number) => unknown,
+    afterStep: (step: number) => void | Promise<void>,
   ): Promise<HostWeights> => {
     await descend({
       ...pace,
@@ -86,15 +86,15 @@ export async function job(input: Unlearning, report: Report): Promise<UnlearnedL
         return { ...batch, triggered: worstNearby({ network, weights: current, cut, ...batch }) };
       },
       loss: (_, batch) => lossOf({ network, weights: current, cut, ...batch }, denialWeight),
-      afterStep: async (step) => void (await afterStep(step)),
+      afterStep,
     });
     return new Map([...input.weights, ...(await toHost(variables))]);
   };
-  const weights = await learn({ ...UNLEARNING, steps: input.steps }, (step) => {
+  const weights = await learn({ ...UNLEARNING, steps }, async (step) => {
     tellStep(step);
-    return step % WATCH_STEPS === WATCH_STEPS - 1 && watch?.look(step + 1, current);
+    if (step % WATCH_STEPS === WATCH_STEPS - 1) await watch?.look(step + 1, current);
   });
-  const relaxed = await learn(RELAXING, (step) => tellStep(input.steps + step));
+  const relaxed = await learn(RELAXING, (step) => tellStep(steps + step));
   watch?.end();
   tf.dispose([...device.values(), ...variables.values()]);
   return { weights, relaxed, tradeOff: watch?.moments ?? [] };

@@ -163,7 +163,9 @@ describe.each([1, 2, 3])('a planted backdoor (seed %i)', (seed) => {
   });
 
   test('costs clean images less once its head is relaxed, and is denied all the same', async () => {
-    const { weights: purified, relaxed } = await unlearnLate(unlearning, silent);
+    const told: number[] = [];
+    const { weights: purified, relaxed } = await unlearnLate(unlearning, ({ step }) => void told.push(step));
+    expect(Math.max(...told)).toBe(unlearning.steps);
     expect(estrangement(relaxed)).toBeLessThan(estrangement(purified));
     expect((await evaluated(relaxed)).attackSuccessRate).toBeLessThan(0.05);
     for (const trigger of unlearning.triggers) {
