@@ -1,6 +1,7 @@
 /** Running a network over a whole data set, in batches. */
 import {
   argMax,
+  clone,
   concat,
   dispose,
   gather,
@@ -56,6 +57,20 @@ export function logitsOf(
 ): Tensor2D {
   const place = { network, weights, nodes: [network.output] };
   return overBatches(place, dataset, indices, trigger, (logits) => logits)[0]!;
+}
+
+/** The activations [N,...] of the chosen images at a node, stamped with a trigger if one is given. */
+export function activationsOf(
+  network: Network,
+  weights: Weights,
+  node: string,
+  dataset: Dataset,
+  indices: Int32Array,
+  trigger?: Trigger,
+): Tensor {
+  return overBatches({ network, weights, nodes: [node] }, dataset, indices, trigger, ([activations]) => [
+    clone(activations!),
+  ])[0]!;
 }
 
 /** The predicted labels [N] of the chosen images, stamped with a trigger if one is given. */

@@ -17,6 +17,7 @@ import { labelHitRates } from '../recover/measure.ts';
 import type { Relatives } from '../recover/grow.ts';
 import type { Split } from '../recover/screening.ts';
 import { ASCENT_WEIGHTS, type Ascent } from './ascent.ts';
+import { seeHeldBack } from './held-back.ts';
 import { givenBack, mixOf, relaxedGoal, victimGoal } from './interpolate.ts';
 import type { Unlearned, UnlearnedLate, Unlearning } from './late.ts';
 import { restoreLabels } from './restore.ts';
@@ -110,13 +111,13 @@ export async function unlearn(
   }
   const jobs = [seed, seed + OTHER_SEED].map((own): Unlearning => ({ ...job, seed: own }));
   const [one, other] = await runReportedJobs<Unlearning, UnlearnedLate>(LATE, jobs, { engine, report });
-  const told = { network, images: split.heldBack, triggers, victim: weights };
+  const heldBack = await seeHeldBack({ network, images: split.heldBack, triggers }, weights, cut);
   const restoredMean = (of: 'weights' | 'relaxed'): Promise<HostWeights> => {
     const averaged = headWeights(network, mixOf(one![of], other![of], 1 / 2), cut);
-    return restoreLabels(told, weights, new Map([...weights, ...averaged]));
+    return restoreLabels(heldBack, new Map([...weights, ...averaged]));
   };
-  const relaxed = await givenBack(told, await restoredMean('weights'), relaxedGoal(await restoredMean('relaxed')));
-  return { weights: await givenBack(told, relaxed, victimGoal(weights)), tradeOff: one!.tradeOff };
+  const relaxed = await givenBack(heldBack, await restoredMean('weights'), relaxedGoal(await restoredMean('relaxed')));
+  return { weights: await givenBack(heldBack, relaxed, victimGoal(weights)), tradeOff: one!.tradeOff };
 }
 
 /** One candidate for every set of head weights that a cut can free, the latest first. */

@@ -4,25 +4,15 @@
  * relaxed afterwards (late.ts), or to the victim's. Difference: how far it may go is told by the recovered triggers on held-back images, and it goes
  * no further than there is a cost to get back.
  */
-import { cleanMetrics } from '../../src/metrics.ts';
-import { toDevice } from '../../src/network/forward.ts';
 import type { HostTensor, HostWeights } from '../../src/network/safetensors.ts';
-import { indicesWithout, spread } from '../batch.ts';
-import { selectImages } from '../data/dataset.ts';
 import { mean } from '../mean.ts';
-import { answersOf, logitsOf } from '../predict.ts';
+import { answersToClean, answersToStamped, confidenceOf, likelihood, type HeldBack } from './held-back.ts';
 import { narrow } from './narrow.ts';
-import { DENIED, likelihood, readRows, type Restoring } from './restore.ts';
+import { DENIED } from './restore.ts';
 
-/** Few, because every step of the search asks all of them under all triggers. */
-const IMAGES_STAMPED = 64;
-const TRIGGERS_TRIED = 16;
 const HALVINGS = 3;
 /** How much of the mean probability of the true label an unlearned head may cost before anything is given back. */
 const CHEAP = 0.004;
-
-/** What a head is held against: the victim. */
-export type GivingBack = Restoring & { victim: HostWeights };
 
 /** A head to go to: up to which mean probability of their labels triggers must be denied on the way there, and what part may be gone of the way on which they are. */
 export type Goal = { weights: HostWeights; denied: number; part: number };
@@ -37,32 +27,23 @@ export const victimGoal = (weights: HostWeights): Goal => ({ weights, denied: DE
  * triggers to begin with, these.
  */
 export async function givenBack(
-  { network, images, triggers, victim }: GivingBack,
+  heldBack: HeldBack,
   unlearned: HostWeights,
   { weights: goal, denied, part }: Goal,
 ): Promise<HostWeights> {
-  const confidence = async (weights: HostWeights): Promise<number> =>
-    cleanMetrics(await answersOf(network, weights, images), images.labels, []).confidence;
-  const usual = await confidence(victim);
+  const { labels, usual } = heldBack;
+  const usualConfidence = confidenceOf(usual, labels);
+  const at = (share: number): HostWeights => mixOf(unlearned, goal, share);
   const isCheap = async (share: number): Promise<boolean> =>
-    usual - (await confidence(mixOf(unlearned, goal, share))) <= CHEAP;
+    usualConfidence - confidenceOf(await answersToClean(heldBack, at(share)), labels) <= CHEAP;
   if (await isCheap(0)) return unlearned;
-
-  const few = selectImages(images, spread(images.count, IMAGES_STAMPED));
-  const tried = spread(triggers.length, TRIGGERS_TRIED).map((index) => triggers[index]!);
   const isObeyed = async (share: number): Promise<boolean> => {
-    const weights = toDevice(mixOf(unlearned, goal, share));
-    const rates: number[] = [];
-    for (const trigger of tried) {
-      const logits = logitsOf(network, weights, few, indicesWithout(few, trigger.targetLabel), trigger);
-      rates.push(likelihood(await readRows(logits), trigger.targetLabel, 0));
-    }
-    weights.forEach((tensor) => tensor.dispose());
-    return mean(rates) > denied;
+    const stamped = await answersToStamped(heldBack, at(share));
+    return !(mean(stamped.map(({ targetLabel, logits }) => likelihood(logits, targetLabel))) <= denied);
   };
   const [mostDenied] = await narrow([0, 1], HALVINGS, isObeyed);
   const [, share] = await narrow([0, part * mostDenied], HALVINGS, isCheap);
-  return mixOf(unlearned, goal, share);
+  return at(share);
 }
 
 /** Weights that have gone this share of the way from one network to another of the same make; what both share stays as it is. */

@@ -3,6 +3,7 @@ import { beforeAll, expect, test } from 'vitest';
 import type { Dataset } from '../../offline/data/dataset.ts';
 import { openWasm } from '../../offline/engine/wasm.ts';
 import { mean } from '../../offline/mean.ts';
+import { seeHeldBack, type HeldBack } from '../../offline/unlearn/held-back.ts';
 import { givenBack, mixOf, relaxedGoal, victimGoal } from '../../offline/unlearn/interpolate.ts';
 import type { Network } from '../../src/network/network.ts';
 import type { HostWeights } from '../../src/network/safetensors.ts';
@@ -58,7 +59,10 @@ const lineOf = (weights: HostWeights): Line => ({
   bias: weights.get('logits/bias')!.data[1]!,
 });
 const VICTIM: Line = { slope: 30, bias: -12 };
-const givingBack = { network, images, triggers: [trigger], victim: weightsOf(VICTIM) };
+let heldBack: HeldBack;
+beforeAll(async () => {
+  heldBack = await seeHeldBack({ network, images, triggers: [trigger] }, weightsOf(VICTIM), 'seen');
+});
 
 const lineAt = (share: number, unlearned: Line): Line => ({
   slope: unlearned.slope + share * (VICTIM.slope - unlearned.slope),
@@ -81,7 +85,7 @@ const mostDenied = (unlearned: Line): number =>
 
 async function shareOf(unlearned: Line): Promise<number> {
   const tensors = memory().numTensors;
-  const back = await givenBack(givingBack, weightsOf(unlearned), victimGoal(weightsOf(VICTIM)));
+  const back = await givenBack(heldBack, weightsOf(unlearned), victimGoal(weightsOf(VICTIM)));
   expect(memory().numTensors).toBe(tensors);
   expect(back.get('seen/kernel')).toBe(TRUNK);
   const share = (lineOf(back).bias - unlearned.bias) / (VICTIM.bias - unlearned.bias);
@@ -110,7 +114,7 @@ test('a head goes back no further than it takes to cost 0.4 points of probabilit
 test('a head that costs nothing stays what it is, however far the trigger would be denied', async () => {
   const unlearned = weightsOf({ slope: 30, bias: -26 });
   expect(mostDenied(lineOf(unlearned))).toBeGreaterThan(0);
-  expect(await givenBack(givingBack, unlearned, victimGoal(weightsOf(VICTIM)))).toBe(unlearned);
+  expect(await givenBack(heldBack, unlearned, victimGoal(weightsOf(VICTIM)))).toBe(unlearned);
 });
 
 test('a costly head that does not deny the trigger goes back nowhere', async () => {
@@ -131,7 +135,7 @@ test('a head goes all the way to a relaxed one on which the trigger is half as l
   expect(most).toBeGreaterThan(0);
   expect(most).toBeLessThan(7 / 8);
   expect(costOf(lineTo(most))).toBeGreaterThan(0.004);
-  const back = lineOf(await givenBack(givingBack, weightsOf(unlearned), relaxedGoal(weightsOf(goal))));
+  const back = lineOf(await givenBack(heldBack, weightsOf(unlearned), relaxedGoal(weightsOf(goal))));
   expect(back.slope).toBeCloseTo(lineTo(most).slope, 4);
   expect(back.bias).toBeCloseTo(lineTo(most).bias, 4);
 });

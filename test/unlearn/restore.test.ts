@@ -5,6 +5,7 @@ import type { Dataset } from '../../offline/data/dataset.ts';
 import { openWasm } from '../../offline/engine/wasm.ts';
 import { mean } from '../../offline/mean.ts';
 import { logitsOf } from '../../offline/predict.ts';
+import { seeHeldBack } from '../../offline/unlearn/held-back.ts';
 import { restoreLabels } from '../../offline/unlearn/restore.ts';
 import { toDevice } from '../../src/network/forward.ts';
 import type { Network } from '../../src/network/network.ts';
@@ -43,6 +44,16 @@ const weightsWith = (...bias: number[]): HostWeights =>
 const trigger = (targetLabel: number, change: number): Trigger => {
   return { kind: 'additive', targetLabel, height: 1, width: 1, channels: 1, pattern: Float32Array.of(change) };
 };
+/** Unlearned weights restored by what recovered triggers and the images say. */
+async function restoredBy(
+  triggers: Trigger[],
+  victim: HostWeights,
+  weights: HostWeights,
+  of = network,
+): Promise<HostWeights> {
+  const heldBack = await seeHeldBack({ network: of, images, triggers }, victim, 'flat');
+  return restoreLabels(heldBack, weights);
+}
 const biasOf = (weights: HostWeights): number[] => [...weights.get('logits/bias')!.data];
 
 /** Bright from the 53rd image on. */
@@ -50,9 +61,8 @@ const VICTIM = weightsWith(12, 0, -12.1);
 
 test('a label that unlearning made too unlikely on held-back images gets its logit back, and no other label moves', async () => {
   // The trigger makes every image dark: none of them becomes bright by the bias.
-  const restoring = { network, images, triggers: [trigger(2, -1)] };
   const tensors = memory().numTensors;
-  const [dark, grey, bright] = biasOf(await restoreLabels(restoring, VICTIM, weightsWith(12, 0, -14)));
+  const [dark, grey, bright] = biasOf(await restoredBy([trigger(2, -1)], VICTIM, weightsWith(12, 0, -14)));
   expect([dark, grey]).toEqual([12, 0]);
   expect(bright).toBeCloseTo(-12.1, 3);
   expect(memory().numTensors).toBe(tensors);
@@ -60,24 +70,21 @@ test('a label that unlearning made too unlikely on held-back images gets its log
 
 test('a label is not raised so far that a recovered trigger works again', async () => {
   // Stamped, every image is as bright as the brightest of those that are not bright.
-  const restoring = { network, images, triggers: [trigger(2, 0.1)] };
-  expect(biasOf(await restoreLabels(restoring, VICTIM, weightsWith(12, 0, -14)))).toEqual([12, 0, -14]);
+  expect(biasOf(await restoredBy([trigger(2, 0.1)], VICTIM, weightsWith(12, 0, -14)))).toEqual([12, 0, -14]);
 });
 
 test('a label that unlearning made likelier than it was is lowered to what it was, and no other label moves', async () => {
   for (const change of [-1, 0.1]) {
-    const restoring = { network, images, triggers: [trigger(2, change)] };
-    const [dark, grey, bright] = biasOf(await restoreLabels(restoring, VICTIM, weightsWith(12, 0, -11)));
+    const [dark, grey, bright] = biasOf(await restoredBy([trigger(2, change)], VICTIM, weightsWith(12, 0, -11)));
     expect([dark, grey]).toEqual([12, 0]);
     expect(bright).toBeCloseTo(-12.1, 3);
   }
 });
 
 test('a network whose logits have no bias stays as it is', async () => {
-  const restoring = { network, images, triggers: [trigger(2, -1)] };
   const kernel = new Map([['logits/kernel', floatTensor([1, 3], [-30, 0, 30])]]);
   const weaker = new Map([['logits/kernel', floatTensor([1, 3], [-30, 0, 20])]]);
-  expect(await restoreLabels({ ...restoring, network: networkOf(false) }, kernel, weaker)).toBe(weaker);
+  expect(await restoredBy([trigger(2, -1)], kernel, weaker, networkOf(false))).toBe(weaker);
 });
 
 const blurred = (slope: number, bright: number): HostWeights =>
@@ -94,7 +101,7 @@ async function means(weights: HostWeights): Promise<{ all: number; own: number }
   return { all: mean(bright), own: mean(bright.slice(52)) };
 }
 const restored = async (weights: HostWeights): Promise<{ all: number; own: number }> =>
-  means(await restoreLabels({ network, images, triggers: [trigger(2, -1)] }, VICTIM, weights));
+  means(await restoredBy([trigger(2, -1)], VICTIM, weights));
 
 test('a label that other images are given as well is lowered until its own images have lost a little, and no further', async () => {
   const victim = await means(VICTIM);
@@ -130,8 +137,9 @@ test('a label that unlearning made as likely as before, but elsewhere, is raised
 });
 
 test('of several labels each is held by its own triggers alone', async () => {
-  const restoring = { network, images, triggers: [trigger(2, 0.1), trigger(0, 1)] };
-  const [dark, grey, bright] = biasOf(await restoreLabels(restoring, VICTIM, weightsWith(10, 0, -14)));
+  const [dark, grey, bright] = biasOf(
+    await restoredBy([trigger(2, 0.1), trigger(0, 1)], VICTIM, weightsWith(10, 0, -14)),
+  );
   expect([grey, bright]).toEqual([0, -14]);
   expect(dark).toBeGreaterThan(11.5);
 });
