@@ -1,7 +1,6 @@
 /** Running a network over a whole data set, in batches. */
 import {
   argMax,
-  clone,
   concat,
   dispose,
   gather,
@@ -68,9 +67,8 @@ export function activationsOf(
   indices: Int32Array,
   trigger?: Trigger,
 ): Tensor {
-  return overBatches({ network, weights, nodes: [node] }, dataset, indices, trigger, ([activations]) => [
-    clone(activations!),
-  ])[0]!;
+  const place = { network, weights, nodes: [node] };
+  return overBatches(place, dataset, indices, trigger, (activations) => activations)[0]!;
 }
 
 /** The predicted labels [N] of the chosen images, stamped with a trigger if one is given. */

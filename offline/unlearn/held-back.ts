@@ -48,6 +48,7 @@ export async function seeHeldBack(
   const stamped: { targetLabel: number; rows: Rows }[] = [];
   for (const [targetLabel, own] of Map.groupBy(triggers, (trigger) => trigger.targetLabel)) {
     const others = indicesWithout(few, targetLabel);
+    if (!others.length) continue;
     for (const index of spread(own.length, TRIGGERS_TRIED)) {
       stamped.push({ targetLabel, rows: await see(few, others, own[index]!) });
     }

@@ -91,6 +91,12 @@ describe.each(distinctCuts(network))('held-back images, seen at %s', (cut) => {
   });
 });
 
+test('a trigger that asks for the label of all held-back images is tried on none of them', async () => {
+  const own = { ...images, labels: new Int32Array(COUNT).fill(2) };
+  const { stamped } = await seeHeldBack({ network, images: own, triggers }, victim, 'flat');
+  expect(stamped.map(({ targetLabel }) => targetLabel)).toEqual([0]);
+});
+
 test('the mean probability of the true label is that of the metrics', async () => {
   const { usual, labels } = await seeHeldBack({ network, images, triggers }, victim, 'flat');
   const answers = await answersOf(network, victim, images);
