@@ -53,7 +53,7 @@ const DENIAL_TEMPERATURE = 2;
 type Phase = { steps: number; denialWeight: number; peakLearningRate: number };
 const UNLEARNING: Omit<Phase, 'steps'> = { denialWeight: 8, peakLearningRate: 1e-2 };
 /** What has been denied stays so for a while, and clean images get back what denying it took. */
-const RELAXING: Phase = { steps: 150, denialWeight: 2, peakLearningRate: 1e-2 };
+const RELAXING: Phase = { steps: 100, denialWeight: 2, peakLearningRate: 1e-2 };
 /** How much more the images of that label weigh among the clean ones: they are the few that denying it could cost. */
 const PROTECTION_WEIGHT = 4;
 /** How much of the work is sending images through the trunk, as progress tells it. */
