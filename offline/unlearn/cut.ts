@@ -113,8 +113,8 @@ export async function unlearn(
   const [one, other] = await runReportedJobs<Unlearning, UnlearnedLate>(LATE, jobs, { engine, report });
   const heldBack = await seeHeldBack({ network, images: split.heldBack, triggers }, weights, cut);
   const restoredMean = (of: 'weights' | 'relaxed'): Promise<HostWeights> => {
-    const averaged = headWeights(network, mixOf(one![of], other![of], 1 / 2), cut);
-    return restoreLabels(heldBack, new Map([...weights, ...averaged]));
+    const [head, otherHead] = [one!, other!].map((learned) => headWeights(network, learned[of], cut));
+    return restoreLabels(heldBack, new Map([...weights, ...mixOf(head!, otherHead!, 1 / 2)]));
   };
   const relaxed = await givenBack(heldBack, await restoredMean('weights'), relaxedGoal(await restoredMean('relaxed')));
   return { weights: await givenBack(heldBack, relaxed, victimGoal(weights)), tradeOff: one!.tradeOff };

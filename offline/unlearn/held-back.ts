@@ -2,7 +2,7 @@
  * Held-back images as the frozen trunk sees them, clean and under recovered triggers: what a head costs and what it denies is asked of many heads, and only the
  * layers behind the cut differ.
  */
-import { dispose, tensor, tidy, type Tensor, type Tensor2D } from '@tensorflow/tfjs-core';
+import { dispose, tensor, tidy, type Tensor2D } from '@tensorflow/tfjs-core';
 import { headWeights } from '../../src/network/cuts.ts';
 import { forward, toDevice, type Weights } from '../../src/network/forward.ts';
 import type { Network } from '../../src/network/network.ts';
@@ -12,6 +12,7 @@ import { everyIndex, indicesWithout, spread } from '../batch.ts';
 import { selectImages, type Dataset } from '../data/dataset.ts';
 import { mean } from '../mean.ts';
 import { activationsOf } from '../predict.ts';
+import { toRows, type Rows } from './rows.ts';
 
 /** Enough to know a mean probability, and few enough to cost seconds on a large network. */
 const IMAGES_STAMPED = 64;
@@ -21,9 +22,6 @@ const BATCH = 128;
 
 /** Logits, a row an image. */
 export type Logits = readonly (readonly number[])[];
-
-/** Activations at the cut on the host: `data` of all rows, each of the given shape. */
-type Rows = { data: Float32Array; count: number; shape: number[] };
 
 /** What is known of held-back images: their true labels, what the victim answers, and what its trunk makes of them and of copies of some under each of some triggers. */
 export type HeldBack = {
@@ -42,8 +40,12 @@ export async function seeHeldBack(
   cut: string,
 ): Promise<HeldBack> {
   const weights = toDevice(victim);
-  const see = (of: Dataset, indices: Int32Array, trigger?: Trigger): Promise<Rows> =>
-    toRows(activationsOf(network, weights, cut, of, indices, trigger));
+  const see = async (of: Dataset, indices: Int32Array, trigger?: Trigger): Promise<Rows> => {
+    const activations = activationsOf(network, weights, cut, of, indices, trigger);
+    const rows = await toRows(activations);
+    activations.dispose();
+    return rows;
+  };
   const few = selectImages(images, spread(images.count, IMAGES_STAMPED));
   const stamped: { targetLabel: number; rows: Rows }[] = [];
   for (const [targetLabel, own] of Map.groupBy(triggers, (trigger) => trigger.targetLabel)) {
@@ -57,13 +59,6 @@ export async function seeHeldBack(
   dispose([...weights.values()]);
   const usual = await answersToClean({ network, cut, clean }, victim);
   return { network, cut, labels: images.labels, usual, clean, stamped };
-}
-
-async function toRows(activations: Tensor): Promise<Rows> {
-  const [count, ...shape] = activations.shape;
-  const data = Float32Array.from(await activations.data());
-  activations.dispose();
-  return { data, count: count!, shape };
 }
 
 /** What a network whose trunk is the victim's answers to held-back images. */
@@ -97,9 +92,9 @@ async function logitsOfRows(
   network: Network,
   cut: string,
   head: Weights,
-  { data, count, shape }: Rows,
+  { data, size, shape }: Rows,
 ): Promise<Logits> {
-  const size = data.length / Math.max(1, count);
+  const count = data.length / size;
   const answers: number[][] = [];
   for (let start = 0; start < count; start += BATCH) {
     const end = Math.min(count, start + BATCH);

@@ -5,6 +5,7 @@ import { IMAGES, type Network } from '../../src/network/network.ts';
 import { stamp, type Trigger } from '../../src/trigger/trigger.ts';
 import type { Dataset } from '../data/dataset.ts';
 import type { RandomSource } from '../engine/random.ts';
+import { toRows, type Rows } from './rows.ts';
 import { drawViews, type Views } from './views.ts';
 
 /** Random views of clean images, and their triggered copies. */
@@ -69,13 +70,7 @@ export async function seeSamples(
   };
 }
 
-/** Rows [N,...] on the host: `size` numbers each, of the given shape. */
-type Rows = { data: Float32Array; size: number; shape: number[] };
 type Group = Record<keyof SampleBatch, Rows>;
-
-async function toRows(of: Tensor): Promise<Rows> {
-  return { data: Float32Array.from(await of.data()), size: of.size / GROUP, shape: of.shape.slice(1) };
-}
 
 function unearnedBy({ targetLabel }: Trigger, labels: Views['labels'], labelCount: number): Tensor2D {
   const values = new Float32Array(labels.length * labelCount);
