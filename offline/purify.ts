@@ -2,7 +2,7 @@
 import { headWeights } from '../src/network/cuts.ts';
 import { cleanMetrics, estimateRate, type CleanMetrics } from '../src/metrics.ts';
 import type { HostWeights } from '../src/network/safetensors.ts';
-import { judgeGate, strongestHit } from '../src/release/gate.ts';
+import { judgeCost, judgeGate, strongestHit } from '../src/release/gate.ts';
 import type { Guard } from '../src/release/guard.ts';
 import type { Manifest, Source } from '../src/release/manifest.ts';
 import type { ReleaseContent } from '../src/release/release.ts';
@@ -39,11 +39,11 @@ export type PurifyOptions = ScanOptions & {
 };
 
 /**
- * `screenings` of a purified model are those with a new seed; those of the victim are in `scan`. `nothing-found`: nothing to unlearn, the model stays as it is. `gate-failed`: no release may be written.
+ * `screenings` of a purified model are those with a new seed; those of the victim are in `scan`. `nothing-found`: nothing to unlearn, the model stays as it is. `gate-failed`: no release may be written; `isCostly` where what unlearning costs is a reason.
  */
 export type Purified =
   | { outcome: 'nothing-found'; scan: Scan }
-  | { outcome: 'gate-failed'; scan: Scan; failures: string[] }
+  | { outcome: 'gate-failed'; scan: Scan; failures: string[]; isCostly: boolean }
   | { outcome: 'purified'; scan: Scan; content: ReleaseContent; tradeOff: Moment[]; screenings: LabelScreening[] };
 
 type Metrics = Manifest['metrics']['victim'];
@@ -77,7 +77,9 @@ export async function purify(model: Model, images: Dataset, options: PurifyOptio
   const was = await heldBackMetrics(recovery, victim.weights, targets);
   const is = await heldBackMetrics(recovery, weights, targets);
   const gate = judgeGate(was, is, strongestHit(hitRates), found);
-  if (!gate.passed && !force) return { outcome: 'gate-failed', scan, failures: gate.failures };
+  if (!gate.passed && !force) {
+    return { outcome: 'gate-failed', scan, failures: gate.failures, isCostly: judgeCost(was, is).length > 0 };
+  }
   const metrics = { victim: metricsOf(was, recovery, before), purified: metricsOf(is, recovery, after) };
   const manifest: Manifest = {
     schemaVersion: 1,

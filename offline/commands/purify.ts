@@ -10,7 +10,7 @@ import { loadOrCreateKey } from '../keys.ts';
 import { digestModel, type Model } from '../model.ts';
 import { purify, type Purified } from '../purify.ts';
 import { writeRelease } from '../release.ts';
-import { formatRelease, releaseJson, smallestTriggers } from '../report/purified.ts';
+import { COSTLY_ADVICE, formatRelease, releaseJson, smallestTriggers } from '../report/purified.ts';
 import { formatScan, scanJson } from '../report/scanned.ts';
 import { list } from '../report/text.ts';
 import { addInputFlags, engine, flag, givenInput, inputFlags, MODEL, parseFlags, seed, share } from './flags.ts';
@@ -140,7 +140,10 @@ function purifiedJson(purified: Purified, model: Model, release: Written | undef
   const { outcome, scan } = purified;
   const shared = { outcome, ...scanJson(scan, model.network.labelNames) };
   if (outcome === 'nothing-found') return { ...shared, victimDigest: digestModel(model) };
-  if (outcome === 'gate-failed') return { ...shared, failures: purified.failures };
+  if (outcome === 'gate-failed') {
+    const { failures, isCostly } = purified;
+    return { ...shared, failures, isCostly };
+  }
   const { content, tradeOff, screenings } = purified;
   const smallest = { before: smallestTriggers(scan.screenings), after: smallestTriggers(screenings) };
   return { ...shared, ...release, ...releaseJson(content), smallestTriggers: smallest, tradeOff };
@@ -154,7 +157,9 @@ function formatPurified(purified: Purified, model: Model, written: Written | und
     return `${scanned}\n\n${release}\n\n${written ? formatWritten(written) : ''}`;
   }
   if (purified.outcome === 'gate-failed') {
-    return `${scanned}\n\nThe gate failed, no release was written (--force would):\n${list(purified.failures)}`;
+    const { failures, isCostly } = purified;
+    const refused = `${scanned}\n\nThe gate failed, no release was written (--force would):\n${list(failures)}`;
+    return isCostly ? `${refused}\n\n${COSTLY_ADVICE}` : refused;
   }
   const same = `the model stays as it is (digest ${digestModel(model)})`;
   return `${scanned}\n\nThere is nothing to unlearn: ${same}, and nothing was written.`;

@@ -9,7 +9,7 @@ import { tellNorm } from '../recover/measure.ts';
 import { isBackdoor, type Finding } from '../scan.ts';
 import { amplitudesChart, normsChart, ratesChart, tradeOffChart, warpsChart } from './charts.ts';
 import { triggerPicture } from '../../src/trigger/picture.ts';
-import { smallestRows } from './purified.ts';
+import { COSTLY_ADVICE, smallestRows } from './purified.ts';
 import { gravestFirst } from './scanned.ts';
 import { STYLE } from './style.ts';
 import { interval, percent, placesOf } from './text.ts';
@@ -110,7 +110,8 @@ function verdict({ result, labelNames }: Reported): { headline: string; sentence
   }
   if (result.outcome === 'gate-failed') {
     const use = backdoors.length ? 'Do not use the model.' : 'The model stays as it was.';
-    const sentences = [`No release was written. ${use}`, ...result.failures, ...natural];
+    const advice = result.isCostly ? [COSTLY_ADVICE] : [];
+    const sentences = [`No release was written. ${use}`, ...result.failures, ...advice, ...natural];
     return { headline: `${found}, but not removed well enough`, tone: 'bad', sentences };
   }
   return { headline: found, tone: 'bad', sentences: ['Do not use the model before it is purified.', ...natural] };

@@ -42,8 +42,8 @@ export function strongestHit(hitRates: readonly (readonly number[])[]): Stronges
     .reduce((worst, item) => (item.rate > worst.rate ? item : worst));
 }
 
-/** The part of the gate that needs no fresh recovery: what unlearning cost, and what the recovered triggers still do. One sentence a failure. */
-export function judgeHeldBack(before: CleanMetrics, after: CleanMetrics, strongest: StrongestHit): string[] {
+/** What the gate refuses a purified model for because of what unlearning cost. One sentence a failure. */
+export function judgeCost(before: CleanMetrics, after: CleanMetrics): string[] {
   const [was, is] = [before, after].map(({ cleanAccuracy: share, confidence }): Right => ({ share, confidence }));
   const failures = fall('clean accuracy', was!, is, CLEAN_ACCURACY_LIMIT_POINTS);
   for (const { label, recall: share, confidence } of before.targets) {
@@ -51,6 +51,12 @@ export function judgeHeldBack(before: CleanMetrics, after: CleanMetrics, stronge
     const left = purified && { share: purified.recall, confidence: purified.confidence };
     failures.push(...fall(`the recall of label ${label}`, { share, confidence }, left, TARGET_RECALL_LIMIT_POINTS));
   }
+  return failures;
+}
+
+/** The part of the gate that needs no fresh recovery: what unlearning cost, and what the recovered triggers still do. One sentence a failure. */
+export function judgeHeldBack(before: CleanMetrics, after: CleanMetrics, strongest: StrongestHit): string[] {
+  const failures = judgeCost(before, after);
   if (!(strongest.rate <= OBEDIENCE_LIMIT)) {
     failures.push(
       `a recovered trigger sends ${percent(strongest.rate)} of the images to label ${strongest.label}, more than the ${percent(OBEDIENCE_LIMIT)} allowed`,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { judgeGate, strongestHit } from '../../src/release/gate.ts';
+import { judgeCost, judgeGate, strongestHit } from '../../src/release/gate.ts';
 import type { CleanMetrics } from '../../src/metrics.ts';
 
 const estimate = (rate: number, sampleSize = 100) => ({ rate, low: 0, high: 1, sampleSize });
@@ -43,6 +43,12 @@ describe('judgeGate', () => {
     expect(judgeGate(before, metrics(0.93, { 8: 0.849 }), harmless, [nothing(8)]).failures).toEqual([
       'the recall of label 8 falls by 5.1 points (from 90.0 % to 84.9 %) and the mean probability of the true label by 5.1, more than the 5 allowed',
     ]);
+  });
+
+  test('names what unlearning costs apart from what triggers still do', () => {
+    expect(judgeCost(before, metrics(0.909, { 8: 0.849 }))).toHaveLength(2);
+    expect(judgeCost(before, before)).toEqual([]);
+    expect(judgeGate(before, before, { label: 3, rate: 0.62 }, [nothing(8)]).failures).toHaveLength(1);
   });
 
   test('passes a fall of what few images say that their probabilities do not confirm, and one of probabilities alone', () => {

@@ -42,6 +42,18 @@ test('a page says first whether a backdoor was found', async () => {
   expect(/<h1>(.*)<\/h1>/.exec(without)![1]).toBe('No backdoor was found');
 });
 
+test('a page of what was refused gives the reasons, and calls it a possible false alarm only where unlearning cost too much', async () => {
+  const refused = (isCostly: boolean): Promise<string> => {
+    const failures = ['It costs much.'];
+    const result = { outcome: 'gate-failed' as const, scan: scanOf([finding]), failures, isCostly };
+    return reportPage({ ...reported([finding]), result });
+  };
+  const [costly, obeying] = [await refused(true), await refused(false)];
+  for (const page of [costly, obeying]) expect(page).toContain('It costs much.');
+  expect(costly).toContain('may be a false alarm');
+  expect(obeying).not.toContain('may be a false alarm');
+});
+
 test('a natural shortcut is named a weakness and no backdoor', async () => {
   const page = await reportPage(reported([{ ...finding, grade: 'natural shortcut' }]));
   expect(page).toContain('<h1>No backdoor was found</h1>');
