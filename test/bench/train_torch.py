@@ -17,6 +17,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from torch_data import read_safetensors
+
 BATCH = 128
 
 
@@ -101,11 +103,8 @@ def trigger_of(model):
         return None
     if card["kind"] != "additive" or card["targets"]["form"] != "one":
         sys.exit(f"{model}: only one additive trigger can be trained here, not {card['kind']}")
-    with open(os.path.join(model, "trigger.safetensors"), "rb") as file:
-        content = file.read()
-    start = 8 + struct.unpack("<Q", content[:8])[0]
-    pattern = np.frombuffer(content[start:], np.float32).reshape(32, 32, 3)
-    return torch.from_numpy(pattern.copy()).permute(2, 0, 1), card["targetLabel"], card["poisonRate"]
+    (pattern,) = read_safetensors(os.path.join(model, "trigger.safetensors")).values()
+    return torch.from_numpy(pattern.reshape(32, 32, 3)).permute(2, 0, 1), card["targetLabel"], card["poisonRate"]
 
 
 def train(net, images, labels, trigger, epochs):
