@@ -94,12 +94,22 @@ async function shareOf(unlearned: Line): Promise<number> {
 }
 
 test('a head that takes bright images for dark ones goes back half as far as the trigger stays denied', async () => {
-  const unlearned = { slope: -10, bias: -6 };
+  const unlearned = { slope: 9, bias: -14 };
   const most = mostDenied(unlearned);
   expect(most).toBeGreaterThan(0);
   expect(most).toBeLessThan(7 / 8);
   expect(costOf(lineAt(most / 2, unlearned))).toBeGreaterThan(0.004);
+  expect(costOf(lineAt((most / 2) * (7 / 8), unlearned))).toBeGreaterThan(costOf(lineAt(most / 2, unlearned)));
   expect(await shareOf(unlearned)).toBeCloseTo(most / 2, 4);
+});
+
+test('a costly head stays what it is where the way on which the trigger is denied gets nothing back', async () => {
+  const unlearned = { slope: -10, bias: -9 };
+  const most = mostDenied(unlearned);
+  expect(most).toBeGreaterThan(0);
+  expect(costOf(unlearned)).toBeGreaterThan(0.004);
+  expect(costOf(unlearned) - costOf(lineAt(most / 2, unlearned))).toBeLessThan(0.0005);
+  expect(await shareOf(unlearned)).toBeCloseTo(0, 4);
 });
 
 test('a head goes back no further than it takes to cost 0.4 points of probability', async () => {
@@ -126,10 +136,10 @@ test('a costly head that does not deny the trigger goes back nowhere', async () 
 
 test('a head goes all the way to a relaxed one on which the trigger is half as likely as one that counts as denied may be', async () => {
   const [unlearned, goal] = [
-    { slope: -10, bias: -6 },
-    { slope: -4, bias: -2 },
+    { slope: 9, bias: -14 },
+    { slope: 20, bias: -14 },
   ];
-  const lineTo = (share: number): Line => ({ slope: -10 + 6 * share, bias: -6 + 4 * share });
+  const lineTo = (share: number): Line => ({ slope: 9 + 11 * share, bias: -14 });
   const isDenied = (eighths: number): boolean => brightness(DARK, lineTo(eighths / 8), 0.5) <= 0.005;
   const most = [7, 6, 5, 4, 3, 2, 1, 0].find(isDenied)! / 8;
   expect(most).toBeGreaterThan(0);
