@@ -14,7 +14,7 @@ export function releaseJson({ manifest, guard }: ReleaseContent) {
 
 /** What to make of a gate that refuses what unlearning cost; ARCHITECTURE.md has the networks that it is drawn from. */
 export const COSTLY_ADVICE =
-  'Removing what somebody planted seldom costs that much, removing a natural shortcut does: the finding may be a false alarm. Scan again with other clean images and another --seed; what was planted is found again, what is natural often is not.';
+  'Removing what somebody planted seldom costs that much, removing a natural shortcut may: the finding may be a false alarm. Scan again with other clean images and another --seed; what was planted is found again, what is natural often is not.';
 
 /** The smallest universal trigger of one form over all labels. */
 export type Smallest = { form: TriggerForm; label: number; norm: number };
