@@ -49,7 +49,7 @@ export async function givenBack(
   const costThere = await costAt(most);
   if (cost - costThere <= UNNOTICED) return unlearned;
   const wanted = Math.max(CHEAP, costThere);
-  const [, share] = await narrow([0, most], HALVINGS, async (share) => (await costAt(share)) <= wanted);
+  const [, share] = await narrow([0, most], HALVINGS, async (asked) => (await costAt(asked)) <= wanted);
   return at(share);
 }
 

@@ -26,7 +26,7 @@ class Split:
     """Seven of ten images to learn from, the rest held back."""
 
     def __init__(self, images, labels):
-        self.images, self.labels, self.shape = images, labels, images.shape[1:]
+        self.shape = images.shape[1:]
         order = torch.randperm(len(images))
         held = round(0.3 * len(images))
         self.held, self.held_labels = images[order[:held]], labels[order[:held]]

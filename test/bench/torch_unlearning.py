@@ -21,6 +21,7 @@ class Unlearning:
         learned = [self.unlearn_head(pool, triggers) for _ in range(HEADS)]
         means = [{name: torch.stack([head[name] for head in heads]).mean(0) for name in heads[0]} for heads in zip(*learned)]
         clean, stamped = self.see_held_back(triggers)
+        # Restoring asks both what they answer, and giving back the first once more.
         for mean in [means[0], *means]:
             self.answer(clean, mean)
             self.answer(stamped, mean)
