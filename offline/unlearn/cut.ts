@@ -33,7 +33,7 @@ const OTHER_SEED = 1_000_000;
 /** How far a head's obedience to recovered triggers may lie above its natural rate. */
 const OBEDIENCE_LIMIT = 0.03;
 /** How much of the probability of the true label it may cost on average: on few images that tells the accuracy that will be lost better than their own does. */
-const CONFIDENCE_LIMIT = 0.014;
+const CONFIDENCE_LIMIT = 0.015;
 /** The same of the images of an unlearned label, which pay most: their probabilities tell the recall that will be lost. */
 const TARGET_CONFIDENCE_LIMIT = 0.05;
 const SEPARATION_WANTED = 0.95;
