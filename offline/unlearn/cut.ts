@@ -19,7 +19,7 @@ import type { Split } from '../recover/screening.ts';
 import { ASCENT_WEIGHTS, type Ascent } from './ascent.ts';
 import { seeHeldBack } from './held-back.ts';
 import { givenBack, mixOf, relaxedGoal, victimGoal } from './interpolate.ts';
-import type { Unlearned, UnlearnedLate, Unlearning } from './late.ts';
+import type { LateUnlearning, Unlearned, UnlearnedLate, Unlearning } from './late.ts';
 import { restoreLabels } from './restore.ts';
 import type { SeparationInput } from './separation.ts';
 import type { Moment } from './trade-off.ts';
@@ -89,11 +89,12 @@ export type Judged = {
 
 /**
  * Unlearns pools behind one cut (`late`), or in all layers (`ascent`). Late heads are averages (model soups, Wortsman et al., arXiv 2203.05482: runs that
- * start from the same weights end where their mean is as good as either, or better), and give back what they cost: a part of the way to relaxed ones, and then
- * of that to the victim's. The moments are those of the first, before that.
+ * start from the same weights end where their mean is as good as either, or better), and give back what they cost: a part of the way to the victim's, and
+ * before that, where the triggers cover the image, of the way to relaxed ones. To relax what has forgotten a patch gives hardly anything back but the patch. The
+ * moments are those of the first, before that.
  */
 export async function unlearn(
-  { network, weights, split, pools, grown, faded, lingering, seed, engine }: CutInput,
+  { network, weights, split, pools, grown, faded, extent, lingering, seed, engine }: CutInput,
   method: 'late' | 'ascent',
   cut: string,
   report: Report,
@@ -113,15 +114,17 @@ export async function unlearn(
     const jobs = [{ ...job, ...ASCENT_WEIGHTS }];
     return (await runReportedJobs<Ascent, Unlearned>(ASCENT, jobs, { engine, report }))[0]!;
   }
-  const jobs = [seed, seed + OTHER_SEED].map((own): Unlearning => ({ ...job, seed: own }));
-  const [one, other] = await runReportedJobs<Unlearning, UnlearnedLate>(LATE, jobs, { engine, report });
+  const relaxes = extent === 'whole image';
+  const jobs = [seed, seed + OTHER_SEED].map((own): LateUnlearning => ({ ...job, relaxes, seed: own }));
+  const [one, other] = await runReportedJobs<LateUnlearning, UnlearnedLate>(LATE, jobs, { engine, report });
   const heldBack = await seeHeldBack({ network, images: split.heldBack, triggers }, weights, cut);
-  const restoredMean = (of: 'weights' | 'relaxed'): Promise<HostWeights> => {
-    const [head, otherHead] = [one!, other!].map((learned) => headWeights(network, learned[of], cut));
+  const restoredMean = (first: HostWeights, second: HostWeights): Promise<HostWeights> => {
+    const [head, otherHead] = [first, second].map((learned) => headWeights(network, learned, cut));
     return restoreLabels(heldBack, new Map([...weights, ...mixOf(head!, otherHead!, 1 / 2)]));
   };
-  const relaxed = await givenBack(heldBack, await restoredMean('weights'), relaxedGoal(await restoredMean('relaxed')));
-  return { weights: await givenBack(heldBack, relaxed, victimGoal(weights)), tradeOff: one!.tradeOff };
+  let kept = await restoredMean(one!.weights, other!.weights);
+  if (relaxes) kept = await givenBack(heldBack, kept, relaxedGoal(await restoredMean(one!.relaxed!, other!.relaxed!)));
+  return { weights: await givenBack(heldBack, kept, victimGoal(weights)), tradeOff: one!.tradeOff };
 }
 
 /** One candidate for every set of head weights that a cut can free, the latest first. */

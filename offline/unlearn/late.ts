@@ -37,10 +37,13 @@ export type Unlearning = {
   watched?: Watched;
 };
 
+/** And whether the head is relaxed afterwards. */
+export type LateUnlearning = Unlearning & { relaxes: boolean };
+
 /** The unlearned network's weights, those of the trunk as they were, and what was measured on the way. */
 export type Unlearned = { weights: HostWeights; tradeOff: Moment[] };
-/** And its weights when it was held to the victim's answers again, and denied triggers only a little. */
-export type UnlearnedLate = Unlearned & { relaxed: HostWeights };
+/** And its weights when it was held to the victim's answers again, and denied triggers only a little; null where that was not asked. */
+export type UnlearnedLate = Unlearned & { relaxed: HostWeights | null };
 
 const BATCH = 64;
 /** Activations are as large as a network makes them, so the steps that they cause must be bounded. */
@@ -59,12 +62,12 @@ const PROTECTION_WEIGHT = 4;
 /** How much of the work is sending images through the trunk, as progress tells it. */
 const SEEING_SHARE = 0.5;
 
-/** Unlearns triggers in the head, and relaxes it; a job for worker threads. */
-export async function job(input: Unlearning, report: Report): Promise<UnlearnedLate> {
-  const { network, cut, steps } = input;
+/** Unlearns triggers in the head, and relaxes it if that is asked; a job for worker threads. */
+export async function job(input: LateUnlearning, report: Report): Promise<UnlearnedLate> {
+  const { network, cut, steps, relaxes } = input;
+  const allSteps = steps + (relaxes ? RELAXING.steps : 0);
   const tell = (share: number): void => report({ step: Math.floor(share * steps), steps });
-  const tellStep = (step: number): void =>
-    tell(SEEING_SHARE + ((1 - SEEING_SHARE) * (step + 1)) / (steps + RELAXING.steps));
+  const tellStep = (step: number): void => tell(SEEING_SHARE + ((1 - SEEING_SHARE) * (step + 1)) / allSteps);
   const device = toDevice(input.weights);
   const variables = variablesOf(headWeights(network, device, cut));
   const current = new Map([...device, ...variables]);
@@ -94,7 +97,7 @@ export async function job(input: Unlearning, report: Report): Promise<UnlearnedL
     tellStep(step);
     if (step % WATCH_STEPS === WATCH_STEPS - 1) await watch?.look(step + 1, current);
   });
-  const relaxed = await learn(RELAXING, (step) => tellStep(steps + step));
+  const relaxed = relaxes ? await learn(RELAXING, (step) => tellStep(steps + step)) : null;
   watch?.end();
   tf.dispose([...device.values(), ...variables.values()]);
   return { weights, relaxed, tradeOff: watch?.moments ?? [] };

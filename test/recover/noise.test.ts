@@ -121,7 +121,15 @@ describe.each([1, 2, 3])('noise little larger than dense triggers (seed %i)', (s
     const recovery = recoveryOf(PLANTED, 10, seed);
     const { network, split } = recovery;
     const { triggers } = await measured(recovery);
-    const job = { network, weights: recovery.weights, cut: 'pooled', images: split.learn, steps: 400, seed };
+    const job = {
+      network,
+      weights: recovery.weights,
+      cut: 'pooled',
+      images: split.learn,
+      steps: 400,
+      relaxes: false,
+      seed,
+    };
     const { weights } = await unlearnLate({ ...job, triggers: triggers.map(({ trigger }) => trigger) }, silent);
     const after = await measured({ ...recovery, weights });
     expect(after.hitRates[TARGET]!).toBeLessThan(0.3);

@@ -142,7 +142,9 @@ describe.each([1, 2, 3])('a planted backdoor (seed %i)', (seed) => {
 
   test('is unlearned late with recovered triggers only: the real one no longer works, clean images keep their answers', async () => {
     const watched = { images: split.heldBack, triggers: unlearning.triggers };
-    const { weights: purified, tradeOff } = await unlearnLate({ ...unlearning, watched }, silent);
+    const unlearned = await unlearnLate({ ...unlearning, watched, relaxes: false }, silent);
+    const { weights: purified, relaxed, tradeOff } = unlearned;
+    expect(relaxed, 'where that is not asked').toBeNull();
     const [first, last] = [tradeOff[0]!, tradeOff.at(-1)!];
     expect([first.step, last.step]).toEqual([0, unlearning.steps]);
     expect(first.attackSuccessRate).toBeGreaterThan(0.7);
@@ -162,14 +164,17 @@ describe.each([1, 2, 3])('a planted backdoor (seed %i)', (seed) => {
     expect(head.size).toBeLessThan(planted.model.weights.size);
   });
 
-  test('costs clean images less once its head is relaxed, and is denied all the same', async () => {
+  test('costs clean images less once its head is relaxed, where that is asked, and is denied all the same', async () => {
     const told: number[] = [];
-    const { weights: purified, relaxed } = await unlearnLate(unlearning, ({ step }) => void told.push(step));
+    const { weights: purified, relaxed } = await unlearnLate(
+      { ...unlearning, relaxes: true },
+      ({ step }) => void told.push(step),
+    );
     expect(Math.max(...told)).toBe(unlearning.steps);
-    expect(estrangement(relaxed)).toBeLessThan(estrangement(purified));
-    expect((await evaluated(relaxed)).attackSuccessRate).toBeLessThan(0.05);
+    expect(estrangement(relaxed!)).toBeLessThan(estrangement(purified));
+    expect((await evaluated(relaxed!)).attackSuccessRate).toBeLessThan(0.05);
     for (const trigger of unlearning.triggers) {
-      expect(targetLoss(relaxed, trigger)).toBeGreaterThan(targetLoss(planted.model.weights, trigger) + 1);
+      expect(targetLoss(relaxed!, trigger)).toBeGreaterThan(targetLoss(planted.model.weights, trigger) + 1);
     }
   });
 
