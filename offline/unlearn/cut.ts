@@ -90,8 +90,9 @@ export type Judged = {
 /**
  * Unlearns pools behind one cut (`late`), or in all layers (`ascent`). Late heads are averages (model soups, Wortsman et al., arXiv 2203.05482: runs that
  * start from the same weights end where their mean is as good as either, or better), and give back what they cost: a part of the way to the victim's, and
- * before that, where the triggers cover the image, of the way to relaxed ones. To relax what has forgotten a patch gives hardly anything back but the patch. The
- * moments are those of the first, before that.
+ * before that, where the triggers cover the image, of the way to relaxed ones. To relax what has forgotten a patch gives hardly anything back but the patch.
+ * Where a fresh recovery found more, nothing is given back: the triggers recovered before it have shown that they do not tell what comes back. The moments are
+ * those of the first head, before that.
  */
 export async function unlearn(
   { network, weights, split, pools, grown, faded, extent, lingering, seed, engine }: CutInput,
@@ -114,7 +115,8 @@ export async function unlearn(
     const jobs = [{ ...job, ...ASCENT_WEIGHTS }];
     return (await runReportedJobs<Ascent, Unlearned>(ASCENT, jobs, { engine, report }))[0]!;
   }
-  const relaxes = extent === 'whole image';
+  const givesBack = !lingering.length;
+  const relaxes = givesBack && extent === 'whole image';
   const jobs = [seed, seed + OTHER_SEED].map((own): LateUnlearning => ({ ...job, relaxes, seed: own }));
   const [one, other] = await runReportedJobs<LateUnlearning, UnlearnedLate>(LATE, jobs, { engine, report });
   const heldBack = await seeHeldBack({ network, images: split.heldBack, triggers }, weights, cut);
@@ -124,7 +126,8 @@ export async function unlearn(
   };
   let kept = await restoredMean(one!.weights, other!.weights);
   if (relaxes) kept = await givenBack(heldBack, kept, relaxedGoal(await restoredMean(one!.relaxed!, other!.relaxed!)));
-  return { weights: await givenBack(heldBack, kept, victimGoal(weights)), tradeOff: one!.tradeOff };
+  if (givesBack) kept = await givenBack(heldBack, kept, victimGoal(weights));
+  return { weights: kept, tradeOff: one!.tradeOff };
 }
 
 /** One candidate for every set of head weights that a cut can free, the latest first. */

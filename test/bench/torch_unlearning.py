@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from torch_triggers import parts_of, stamp
 
-LATE_STEPS, RELAXING_STEPS, PROBE_STEPS = 400, 100, 120
+LATE_STEPS, PROBE_STEPS = 400, 120
 BATCH, GROUPS, GROUP, FOLDS = 64, 256, 16, 5
 HEADS, TRIAL, WATCH_STEPS, TRIED, HELD_BACK_STAMPED = 2, 512, 50, 16, 64
 
@@ -16,16 +16,15 @@ class Unlearning:
         self.network, self.split = network, split
 
     def unlearn(self, pool, grown):
-        """Late unlearning behind the last cut: the means of the unlearned and of the relaxed heads, of which the first stays, as where nothing is given back."""
+        """Late unlearning behind the last cut: the mean of heads that learned from other draws, of which nothing is given back."""
         triggers = pool + grown
         learned = [self.unlearn_head(pool, triggers) for _ in range(HEADS)]
-        means = [{name: torch.stack([head[name] for head in heads]).mean(0) for name in heads[0]} for heads in zip(*learned)]
+        mean = {name: torch.stack([head[name] for head in learned]).mean(0) for name in learned[0]}
         clean, stamped = self.see_held_back(triggers)
-        # Restoring asks both what they answer, and giving back the first once more.
-        for mean in [means[0], *means]:
-            self.answer(clean, mean)
-            self.answer(stamped, mean)
-        return {**self.network.weights, **means[0]}
+        # Restoring asks for both, and giving back for what it costs.
+        for rows in [clean, stamped, clean]:
+            self.answer(rows, mean)
+        return {**self.network.weights, **mean}
 
     def see(self, triggers):
         """What the trunk makes of views and of their triggered copies, the victim's answers, and the labels that triggers ask for unearned."""
@@ -59,19 +58,14 @@ class Unlearning:
         return images * (1 - mask) + covering * mask, torch.stack(seen)
 
     def unlearn_head(self, pool, triggers):
-        """The last layer's weights when they have unlearned, and when they were relaxed after that."""
-        samples = self.see(triggers)
+        """The last layer's weights when they have unlearned."""
+        clean, triggered, answers, unearned = self.see(triggers)
         head = {name: self.network.weights[name].clone().requires_grad_() for name in self.network.head()}
         watched = self.watched(pool)
-        unlearned = self.descend(head, samples, LATE_STEPS, 8, watched)
-        return unlearned, self.descend(head, samples, RELAXING_STEPS, 2, [])
-
-    def descend(self, head, samples, steps, denial_weight, watched):
         network, cut = self.network, self.network.cut()
-        clean, triggered, answers, unearned = samples
         optimizer = torch.optim.SGD(head.values(), 1e-2, momentum=0.9)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, steps, cycle_momentum=False)
-        for step in range(steps):
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, LATE_STEPS, cycle_momentum=False)
+        for step in range(LATE_STEPS):
             chosen = torch.randint(len(clean), (BATCH,))
             told, wrong = answers[chosen], unearned[chosen]
             moved = self.worst_nearby(clean[chosen], triggered[chosen], wrong, head)
@@ -80,7 +74,7 @@ class Unlearning:
             on_clean, on_triggered = logits.split(BATCH)
             kept = (1 + 4 * (1 - wrong.sum(1))) * -(on_clean.log_softmax(1) * told).sum(1)
             restored = 0.2 * -(on_triggered.log_softmax(1) * told).sum(1)
-            obeyed = denial_weight * (wrong * (on_triggered / 2).softmax(1)).sum(1)
+            obeyed = 8 * (wrong * (on_triggered / 2).softmax(1)).sum(1)
             optimizer.zero_grad()
             (kept + restored + obeyed).mean().backward()
             torch.nn.utils.clip_grad_norm_(head.values(), 1)
