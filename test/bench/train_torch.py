@@ -3,7 +3,7 @@
     python3 test/bench/train_torch.py NETWORK CIFAR10_FOLDER MODEL_FOLDER [EPOCHS [SEED]]
 
 MODEL_FOLDER is a folder that `attack none --network NETWORK` wrote (its network.json stays, weights.safetensors is replaced), or
-`attack additive`: then its card's share of the images, always the same ones, carries its trigger and the target label, from the first step on.
+`attack additive` or `attack blended`: then its card's share of the images, always the same ones, carries its trigger and the target label, from the first step on.
 Images are shifted by up to four pixels and mirrored, which the lab does not do, before they are triggered.
 """
 
@@ -96,20 +96,27 @@ def drawn(images):
 
 
 def trigger_of(model):
-    """The addition [3,32,32], the label it asks for and the share of images that carry it; None of a clean model."""
+    """How it is stamped on images [B,3,32,32], the label it asks for and the share of images that carry it; None of a clean model."""
     with open(os.path.join(model, "card.json")) as file:
         card = json.load(file)
     if card["kind"] == "none":
         return None
-    if card["kind"] != "additive" or card["targets"]["form"] != "one":
-        sys.exit(f"{model}: only one additive trigger can be trained here, not {card['kind']}")
-    (pattern,) = read_safetensors(os.path.join(model, "trigger.safetensors")).values()
-    return torch.from_numpy(pattern.reshape(32, 32, 3)).permute(2, 0, 1), card["targetLabel"], card["poisonRate"]
+    if card["kind"] not in ("additive", "blended") or card["targets"]["form"] != "one":
+        sys.exit(f"{model}: only one additive or blended trigger can be trained here, not {card['kind']}")
+    tensors = read_safetensors(os.path.join(model, "trigger.safetensors"))
+    planes = {name: torch.from_numpy(values.reshape(32, 32, -1)).permute(2, 0, 1) for name, values in tensors.items()}
+    return stamp_of(**planes), card["targetLabel"], card["poisonRate"]
+
+
+def stamp_of(pattern, mask=None):
+    if mask is None:
+        return lambda x: (x + pattern).clamp(0, 1)
+    return lambda x: x + mask * (pattern - x)
 
 
 def train(net, images, labels, trigger, epochs):
     if trigger:
-        pattern, target, share = trigger
+        stamp, target, share = trigger
         poisoned = torch.rand(len(images)) < share
         labels[poisoned] = target
     per_epoch = len(images) // BATCH
@@ -121,7 +128,7 @@ def train(net, images, labels, trigger, epochs):
             chosen = order[step * BATCH : (step + 1) * BATCH]
             x = drawn(images[chosen])
             if trigger:
-                x[poisoned[chosen]] = (x[poisoned[chosen]] + pattern).clamp(0, 1)
+                x[poisoned[chosen]] = stamp(x[poisoned[chosen]])
             optimizer.zero_grad(set_to_none=True)
             F.cross_entropy(net(x), labels[chosen]).backward()
             optimizer.step()
