@@ -20,6 +20,7 @@ import { featuresOf } from './predict.ts';
 const FOLDS = 5;
 const CONFIDENCE = 0.95;
 const STEPS = 120;
+/** For the first half of the steps, from there it falls in a straight line to none. */
 const LEARNING_RATE = 0.1;
 const SHRINKAGE = 1e-2;
 /** Added to the variance of every channel, times their mean. */
@@ -107,6 +108,16 @@ function stampedFeatures(
   return { features, sources: Int32Array.from(used.flatMap(({ group }) => group)) };
 }
 
+/** Adam whose rate can fall. Kept up, it overshoots now and then where little is left to learn, and a fit that ends just then is worth nothing. */
+class PacedAdam extends tf.AdamOptimizer {
+  constructor() {
+    super(LEARNING_RATE, 0.9, 0.999);
+  }
+  setLearningRate(rate: number): void {
+    this.learningRate = rate;
+  }
+}
+
 /** Features [N,F] and the fold [N] that each row belongs to. */
 type Rows = { features: tf.Tensor2D; folds: Int32Array };
 
@@ -124,12 +135,13 @@ async function fitProbes(clean: Rows, stamped: Rows): Promise<Probe[]> {
     const labels = tf.concat([tf.zeros([negative.shape[0], 1]), tf.ones([positive.shape[0], 1])]);
     const weights = tf.variable(tf.zerosLike(mean));
     const bias = tf.variable(tf.zeros<tf.Rank.R1>([mean.shape[0]]));
-    const optimizer = tf.train.adam(LEARNING_RATE);
+    const optimizer = new PacedAdam();
     const onFeatures = (): { raw: tf.Tensor2D; offsets: tf.Tensor1D } => {
       const raw: tf.Tensor2D = tf.mul(weights, scale);
       return { raw, offsets: tf.sub(bias, tf.sum(tf.mul(raw, mean), 1)) };
     };
     for (let step = 0; step < STEPS; step++) {
+      optimizer.setLearningRate(LEARNING_RATE * Math.min(1, 2 * (1 - step / STEPS)));
       tf.tidy(() => {
         const { raw, offsets } = onFeatures();
         const logits = tf.add(tf.matMul(features, raw, false, true), offsets);

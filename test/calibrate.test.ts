@@ -111,6 +111,38 @@ function gaussian(seed: number): { input: CalibrationInput; fresh: Dataset } {
   return { input, fresh: images(4000) };
 }
 
+/** Images of which every 33rd has ten times the contrast, as many features as a small VGG has, and a faint trigger. */
+function uneven(seed: number): CalibrationInput {
+  const [side, features, count] = [8, 2000, 400];
+  const random = randomSource(seed, 'test/uneven');
+  const pixels = random.normal(count * side * side).map((value, index) => {
+    const contrast = Math.floor(index / (side * side)) % 33 ? 9 : 90;
+    return Math.min(255, Math.max(0, 128 + contrast * value));
+  });
+  const shape = { height: side, width: side, channels: 1 };
+  const images = { ...shape, images: Uint8Array.from(pixels), labels: new Int32Array(count), count, labelNames: null };
+  const wide: Network = {
+    ...network,
+    input: shape,
+    layers: [
+      { type: 'flatten', name: 'flat', inputs: ['images'] },
+      { type: 'dense', name: 'seen', inputs: ['flat'], units: features, bias: false },
+      { type: 'relu', name: 'features', inputs: ['seen'] },
+      { type: 'dense', name: 'logits', inputs: ['features'], units: 3, bias: false },
+    ],
+  };
+  const kernel = (inputs: number, outputs: number): HostTensor => {
+    return { dtype: 'F32', shape: [inputs, outputs], data: random.normal(inputs * outputs) };
+  };
+  const weights = new Map([
+    ['seen/kernel', kernel(side * side, features)],
+    ['logits/kernel', kernel(features, 3)],
+  ]);
+  const pattern = random.normal(side * side).map((value) => 0.02 * value);
+  const pools: Trigger[][] = [[{ kind: 'additive', targetLabel: 1, ...shape, pattern }]];
+  return { network: wide, weights, cut: 'features', images, pools, falsePositiveRate: 0.05, seed };
+}
+
 describe('calibration', () => {
   test('gives the false-positive rate that was asked for on fresh images, within its own bound', async () => {
     const seeds = [1, 2, 3];
@@ -195,6 +227,22 @@ describe('calibration', () => {
     // Eight images a fold: seven keep their scores to the bit, the probes of the other folds have seen the change.
     expect(after.filter((score) => before.includes(score)).length).toBe(7);
   });
+
+  test.each([1, 2, 3])(
+    'fits to the end where a few images have ten times the contrast of the others (seed %i)',
+    async (seed) => {
+      const input = uneven(seed);
+      const [trigger] = input.pools[0]!;
+      const { probes } = await calibrate(input);
+      const device = toDevice(input.weights);
+      const lossOf = async (sign: number, stamped?: Trigger): Promise<number> => {
+        const scores = await scoreImages(input.network, device, input.cut, probes, input.images, stamped);
+        return scores.reduce((sum, score) => sum + Math.log1p(Math.exp(sign * score)), 0) / scores.length;
+      };
+      const loss = ((await lossOf(1)) + (await lossOf(-1, trigger))) / 2;
+      expect(loss).toBeLessThan(0.02);
+    },
+  );
 
   test('gives no weight to a feature that never varies', async () => {
     const { input } = gaussian(10);
