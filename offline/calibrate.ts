@@ -19,7 +19,7 @@ import { featuresOf } from './predict.ts';
 
 const FOLDS = 5;
 const CONFIDENCE = 0.95;
-const STEPS = 120;
+const STEPS = 180;
 /** For the first half of the steps, from there it falls in a straight line to none. */
 const LEARNING_RATE = 0.1;
 const SHRINKAGE = 1e-2;

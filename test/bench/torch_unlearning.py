@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from torch_triggers import parts_of, stamp
 
-LATE_STEPS, PROBE_STEPS = 400, 120
+LATE_STEPS, PROBE_STEPS = 400, 180
 BATCH, GROUPS, GROUP, FOLDS = 64, 256, 16, 5
 HEADS, TRIAL, WATCH_STEPS, TRIED, HELD_BACK_STAMPED = 2, 512, 50, 16, 64
 
@@ -152,6 +152,7 @@ class Unlearning:
         scale = (variance + 0.05 * variance.mean(1, keepdim=True)).clamp(min=1e-8).rsqrt()
         weight, bias = torch.zeros_like(mean, requires_grad=True), torch.zeros(FOLDS + 1, requires_grad=True)
         optimizer = torch.optim.Adam([weight, bias], 0.1)
+        rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1, 2 * (1 - step / PROBE_STEPS)))
         for _ in range(PROBE_STEPS):
             raw = weight * scale
             low, high = (features @ raw.T + bias - (raw * mean).sum(1)).split([len(clean), len(stamped)])
@@ -159,3 +160,4 @@ class Unlearning:
             optimizer.zero_grad()
             (loss + 1e-2 * (weight**2).sum()).backward()
             optimizer.step()
+            rate.step()
