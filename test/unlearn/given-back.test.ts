@@ -2,9 +2,8 @@ import { beforeAll, expect, test } from 'vitest';
 import type { Dataset } from '../../offline/data/dataset.ts';
 import { openEngine, type Engine } from '../../offline/engine/engine.ts';
 import { unlearn, type CutInput } from '../../offline/unlearn/cut.ts';
-import type { Network } from '../../src/network/network.ts';
 import type { HostWeights } from '../../src/network/safetensors.ts';
-import type { Trigger } from '../../src/trigger/trigger.ts';
+import { HALF_BRIGHTER, pixelImages, pixelNetwork } from '../support/pixel.ts';
 import { floatTensor } from '../support/tensors.ts';
 
 let engine: Engine;
@@ -14,40 +13,24 @@ beforeAll(async () => {
   engine = opened.value;
 });
 
-/** Of one pixel, bright from 0.4 on. Without a bias in its output layer nothing is restored, so that only what is given back moves a head. */
-const network: Network = {
-  schemaVersion: 1,
-  input: { height: 1, width: 1, channels: 1 },
-  labelNames: ['dark', 'bright'],
-  layers: [
-    { type: 'flatten', name: 'flat', inputs: ['images'] },
-    { type: 'dense', name: 'seen', inputs: ['flat'], units: 2, bias: true },
-    { type: 'dense', name: 'logits', inputs: ['seen'], units: 2, bias: false },
-  ],
-  output: 'logits',
-};
+/** Bright from 0.4 on. Without a bias in its output layer nothing is restored, so that only what is given back moves a head. */
+const network = pixelNetwork(
+  { type: 'dense', name: 'seen', inputs: ['flat'], units: 2, bias: true },
+  { type: 'dense', name: 'logits', inputs: ['seen'], units: 2, bias: false },
+);
 const HEAD = 'logits/kernel';
 const victim: HostWeights = new Map([
   ['seen/kernel', floatTensor([1, 2], [1, 0])],
   ['seen/bias', floatTensor([2], [0, 1])],
   [HEAD, floatTensor([2, 2], [0, 30, 0, -12])],
 ]);
-const EACH = 40;
-/** Dark images, and others about as bright as said. */
-function imagesOf(brightness: number): Dataset {
-  const values = Array.from({ length: 2 * EACH }, (_, index) => (index % 4) + (index < EACH ? 0 : brightness));
-  const labels = Int32Array.from(values, (_, index) => Number(index >= EACH));
-  const shape = { count: values.length, height: 1, width: 1, channels: 1 };
-  return { ...shape, images: Uint8Array.from(values), labels, labelNames: null };
-}
-const trigger: Trigger = {
-  kind: 'additive',
-  targetLabel: 1,
-  height: 1,
-  width: 1,
-  channels: 1,
-  pattern: Float32Array.of(0.5),
-};
+const FORTY = Array.from({ length: 40 }, (_, index) => index % 4);
+const imagesOf = (brightness: number): Dataset =>
+  pixelImages(
+    FORTY,
+    FORTY.map((value) => value + brightness),
+  );
+const trigger = HALF_BRIGHTER;
 /** Bright images to learn from are so bright that denying the trigger costs them nothing; those held back pay. */
 const split = { learn: imagesOf(250), heldBack: imagesOf(150) };
 const headOf = (weights: HostWeights): number[] => [...weights.get(HEAD)!.data];

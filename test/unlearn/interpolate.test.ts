@@ -1,49 +1,24 @@
 import { memory } from '@tensorflow/tfjs-core';
 import { beforeAll, expect, test } from 'vitest';
-import type { Dataset } from '../../offline/data/dataset.ts';
 import { openWasm } from '../../offline/engine/wasm.ts';
 import { mean } from '../../offline/mean.ts';
 import { seeHeldBack, type HeldBack } from '../../offline/unlearn/held-back.ts';
 import { givenBack, mixOf, relaxedGoal, victimGoal } from '../../offline/unlearn/interpolate.ts';
-import type { Network } from '../../src/network/network.ts';
 import type { HostWeights } from '../../src/network/safetensors.ts';
-import type { Trigger } from '../../src/trigger/trigger.ts';
+import { HALF_BRIGHTER, pixelImages, pixelNetwork } from '../support/pixel.ts';
 import { floatTensor } from '../support/tensors.ts';
 
 beforeAll(openWasm);
 
-/** Of one pixel, which is passed on as it is: the brighter, the more it is "bright". */
-const network: Network = {
-  schemaVersion: 1,
-  input: { height: 1, width: 1, channels: 1 },
-  labelNames: ['dark', 'bright'],
-  layers: [
-    { type: 'flatten', name: 'flat', inputs: ['images'] },
-    { type: 'dense', name: 'seen', inputs: ['flat'], units: 1, bias: false },
-    { type: 'dense', name: 'logits', inputs: ['seen'], units: 2, bias: true },
-  ],
-  output: 'logits',
-};
+/** The pixel is passed on as it is: the brighter, the more it is "bright". */
+const network = pixelNetwork(
+  { type: 'dense', name: 'seen', inputs: ['flat'], units: 1, bias: false },
+  { type: 'dense', name: 'logits', inputs: ['seen'], units: 2, bias: true },
+);
 const DARK = Array.from({ length: 40 }, (_, index) => index);
 const BRIGHT = [255, 255];
-const images: Dataset = {
-  images: Uint8Array.from([...DARK, ...BRIGHT]),
-  count: DARK.length + BRIGHT.length,
-  height: 1,
-  width: 1,
-  channels: 1,
-  labels: Int32Array.from([...DARK.map(() => 0), ...BRIGHT.map(() => 1)]),
-  labelNames: null,
-};
-/** Adds half of the largest brightness. */
-const trigger: Trigger = {
-  kind: 'additive',
-  targetLabel: 1,
-  height: 1,
-  width: 1,
-  channels: 1,
-  pattern: Float32Array.of(0.5),
-};
+const images = pixelImages(DARK, BRIGHT);
+const trigger = HALF_BRIGHTER;
 
 const TRUNK = floatTensor([1, 1], [1]);
 /** How the logit of "bright" depends on the pixel. */
