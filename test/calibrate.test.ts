@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { everyIndex } from '../offline/batch.ts';
 import { calibrate, scoreImages, thresholdOf, type CalibrationInput } from '../offline/calibrate.ts';
 import { selectImages, type Dataset } from '../offline/data/dataset.ts';
-import { randomSource } from '../offline/engine/random.ts';
+import { randomSource, type RandomSource } from '../offline/engine/random.ts';
 import { openWasm } from '../offline/engine/wasm.ts';
 import { toDevice } from '../src/network/forward.ts';
 import type { Network } from '../src/network/network.ts';
@@ -81,13 +81,18 @@ const network: Network = {
   output: 'logits',
 };
 
+/** A pixel that is so many spreads brighter than grey. */
+const greyAnd = (spreads: number, contrast: number): number => Math.min(255, Math.max(0, 128 + contrast * spreads));
+
+function normalKernel(random: RandomSource, inputs: number, outputs: number): HostTensor {
+  return { dtype: 'F32', shape: [inputs, outputs], data: random.normal(inputs * outputs) };
+}
+
 /** Images of normal pixels, a random linear trunk, so that its features are normal too, and a trigger too weak to tell apart fully. */
 function gaussian(seed: number): { input: CalibrationInput; fresh: Dataset } {
   const random = randomSource(seed, 'test/calibrate');
   const images = (count: number): Dataset => ({
-    images: Uint8Array.from(random.normal(count * SIDE * SIDE), (value) =>
-      Math.min(255, Math.max(0, 128 + 30 * value)),
-    ),
+    images: Uint8Array.from(random.normal(count * SIDE * SIDE), (value) => greyAnd(value, 30)),
     labels: Int32Array.from({ length: count }, (_, index) => index % 3),
     count,
     height: SIDE,
@@ -95,12 +100,9 @@ function gaussian(seed: number): { input: CalibrationInput; fresh: Dataset } {
     channels: 1,
     labelNames: null,
   });
-  const kernel = (inputs: number, outputs: number): HostTensor => {
-    return { dtype: 'F32', shape: [inputs, outputs], data: random.normal(inputs * outputs) };
-  };
   const weights = new Map([
-    ['features/kernel', kernel(SIDE * SIDE, FEATURES)],
-    ['logits/kernel', kernel(FEATURES, 3)],
+    ['features/kernel', normalKernel(random, SIDE * SIDE, FEATURES)],
+    ['logits/kernel', normalKernel(random, FEATURES, 3)],
   ]);
   const trigger = (targetLabel: number): Trigger => {
     const pattern = random.normal(SIDE * SIDE).map((value) => 0.1 * value);
@@ -115,10 +117,9 @@ function gaussian(seed: number): { input: CalibrationInput; fresh: Dataset } {
 function uneven(seed: number): CalibrationInput {
   const [side, features, count] = [8, 2000, 400];
   const random = randomSource(seed, 'test/uneven');
-  const pixels = random.normal(count * side * side).map((value, index) => {
-    const contrast = Math.floor(index / (side * side)) % 33 ? 9 : 90;
-    return Math.min(255, Math.max(0, 128 + contrast * value));
-  });
+  const pixels = random
+    .normal(count * side * side)
+    .map((value, index) => greyAnd(value, Math.floor(index / (side * side)) % 33 ? 9 : 90));
   const shape = { height: side, width: side, channels: 1 };
   const images = { ...shape, images: Uint8Array.from(pixels), labels: new Int32Array(count), count, labelNames: null };
   const wide: Network = {
@@ -131,12 +132,9 @@ function uneven(seed: number): CalibrationInput {
       { type: 'dense', name: 'logits', inputs: ['features'], units: 3, bias: false },
     ],
   };
-  const kernel = (inputs: number, outputs: number): HostTensor => {
-    return { dtype: 'F32', shape: [inputs, outputs], data: random.normal(inputs * outputs) };
-  };
   const weights = new Map([
-    ['seen/kernel', kernel(side * side, features)],
-    ['logits/kernel', kernel(features, 3)],
+    ['seen/kernel', normalKernel(random, side * side, features)],
+    ['logits/kernel', normalKernel(random, features, 3)],
   ]);
   const pattern = random.normal(side * side).map((value) => 0.02 * value);
   const pools: Trigger[][] = [[{ kind: 'additive', targetLabel: 1, ...shape, pattern }]];

@@ -14,7 +14,7 @@ def parts_of(raw, kind, shape):
 
 def stamp(images, mask, pattern):
     """Stamps trigger n on the n-th group of images."""
-    grouped = images.view(pattern.shape[0], -1, *images.shape[1:])
+    grouped = images.view(len(pattern), len(images) // len(pattern), *images.shape[1:])
     if mask is None:
         return (grouped + pattern[:, None]).clamp(0, 1).view_as(images)
     return (grouped * (1 - mask[:, None]) + mask[:, None] * pattern[:, None]).view_as(images)

@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from torch_data import read_safetensors
+from torch_triggers import stamp
 
 BATCH = 128
 
@@ -96,7 +97,7 @@ def drawn(images):
 
 
 def trigger_of(model):
-    """How it is stamped on images [B,3,32,32], the label it asks for and the share of images that carry it; None of a clean model."""
+    """Its mask [1,1,32,32], None of an addition, and its pattern [1,3,32,32], the label it asks for and the share of images that carry it; None of a clean model."""
     with open(os.path.join(model, "card.json")) as file:
         card = json.load(file)
     if card["kind"] == "none":
@@ -104,19 +105,13 @@ def trigger_of(model):
     if card["kind"] not in ("additive", "blended") or card["targets"]["form"] != "one":
         sys.exit(f"{model}: only one additive or blended trigger can be trained here, not {card['kind']}")
     tensors = read_safetensors(os.path.join(model, "trigger.safetensors"))
-    planes = {name: torch.from_numpy(values.reshape(32, 32, -1)).permute(2, 0, 1) for name, values in tensors.items()}
-    return stamp_of(**planes), card["targetLabel"], card["poisonRate"]
-
-
-def stamp_of(pattern, mask=None):
-    if mask is None:
-        return lambda x: (x + pattern).clamp(0, 1)
-    return lambda x: x + mask * (pattern - x)
+    planes = {name: torch.from_numpy(values.reshape(1, 32, 32, -1)).permute(0, 3, 1, 2) for name, values in tensors.items()}
+    return planes.get("mask"), planes["pattern"], card["targetLabel"], card["poisonRate"]
 
 
 def train(net, images, labels, trigger, epochs):
     if trigger:
-        stamp, target, share = trigger
+        mask, pattern, target, share = trigger
         poisoned = torch.rand(len(images)) < share
         labels[poisoned] = target
     per_epoch = len(images) // BATCH
@@ -128,7 +123,7 @@ def train(net, images, labels, trigger, epochs):
             chosen = order[step * BATCH : (step + 1) * BATCH]
             x = drawn(images[chosen])
             if trigger:
-                x[poisoned[chosen]] = stamp(x[poisoned[chosen]])
+                x[poisoned[chosen]] = stamp(x[poisoned[chosen]], mask, pattern)
             optimizer.zero_grad(set_to_none=True)
             F.cross_entropy(net(x), labels[chosen]).backward()
             optimizer.step()

@@ -30,7 +30,6 @@ const imagesOf = (brightness: number): Dataset =>
     FORTY,
     FORTY.map((value) => value + brightness),
   );
-const trigger = HALF_BRIGHTER;
 /** Bright images to learn from are so bright that denying the trigger costs them nothing; those held back pay. */
 const split = { learn: imagesOf(250), heldBack: imagesOf(150) };
 const headOf = (weights: HostWeights): number[] => [...weights.get(HEAD)!.data];
@@ -38,11 +37,12 @@ const headOf = (weights: HostWeights): number[] => [...weights.get(HEAD)!.data];
 test.each([1, 2, 3])(
   'a head goes a part of the way back to the victim, but not one that has unlearned the same trigger because a fresh recovery found it (seed %i)',
   async (seed) => {
-    const nothing = { pools: [[trigger]], grown: [], faded: [], lingering: [], extent: 'one place' as const };
-    const input: CutInput = { network, weights: victim, split, ...nothing, cuts: ['seen'], seed, engine };
+    const model = { network, weights: victim, split, seed, engine };
+    const relatives = { grown: [], faded: [], lingering: [], extent: 'one place' as const };
+    const input: CutInput = { ...model, ...relatives, pools: [[HALF_BRIGHTER]], cuts: ['seen'] };
     const headWith = async (more: Partial<CutInput>): Promise<number[]> =>
       headOf((await unlearn({ ...input, ...more }, 'late', 'seen', () => {})).weights);
-    const [known, found] = [await headWith({ faded: [trigger] }), await headWith({ lingering: [trigger] })];
+    const [known, found] = [await headWith({ faded: [HALF_BRIGHTER] }), await headWith({ lingering: [HALF_BRIGHTER] })];
     const was = headOf(victim);
     const share = (known[3]! - found[3]!) / (was[3]! - found[3]!);
     expect(share).toBeGreaterThan(0.02);

@@ -18,7 +18,6 @@ const network = pixelNetwork(
 const DARK = Array.from({ length: 40 }, (_, index) => index);
 const BRIGHT = [255, 255];
 const images = pixelImages(DARK, BRIGHT);
-const trigger = HALF_BRIGHTER;
 
 const TRUNK = floatTensor([1, 1], [1]);
 /** How the logit of "bright" depends on the pixel. */
@@ -36,7 +35,7 @@ const lineOf = (weights: HostWeights): Line => ({
 const VICTIM: Line = { slope: 30, bias: -12 };
 let heldBack: HeldBack;
 beforeAll(async () => {
-  heldBack = await seeHeldBack({ network, images, triggers: [trigger] }, weightsOf(VICTIM), 'seen');
+  heldBack = await seeHeldBack({ network, images, triggers: [HALF_BRIGHTER] }, weightsOf(VICTIM), 'seen');
 });
 
 const lineAt = (share: number, unlearned: Line): Line => ({
